@@ -1,0 +1,26 @@
+# Each target is a short script in scripts/; run that for its arguments.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint fuzz bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## start the live page on http://localhost:8000
+	go run ./cmd/rhubarb demo
+
+test: setup lint fuzz unit ## everything CI runs
+
+unit: ## the tests alone, with -race
+	@scripts/test
+
+lint: ## gofmt, go vet, staticcheck
+	@scripts/lint
+
+fuzz: ## every fuzz target for FUZZTIME=3s
+	@scripts/fuzz
+
+bench: setup ## measure beside asynq on a local Redis
+	@scripts/bench
+
+setup: ## install missing servers from Debian's packages (root)
+	@scripts/setup

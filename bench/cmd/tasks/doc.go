@@ -6,8 +6,8 @@
 // Every measurement is a process of its own that starts from an empty store,
 // so that no side inherits the other's heap or files. The sides take turns
 // within a round and change order from round to round. What is printed is the
-// median over the rounds with the least and the most, and the ratio of the
-// two sides round by round. On a machine that does other things as well, look
+// median over the rounds with the least and the most, and how many times better
+// than the first side each other one is, round by round. On a machine that does other things as well, look
 // at the ratios and their spread, not at the numbers.
 //
 // # Reading the source

@@ -25,22 +25,20 @@ func (r *results) add(side string, samples []sample) {
 	}
 }
 
-// print writes a line per metric: each side's median and spread, and how many
-// times better the second side is, round by round.
+// print writes, for each metric, a line per side: median and spread, and how
+// many times better it is than the first side, round by round.
 func (r *results) print(w io.Writer, sides []string) {
 	for _, m := range r.metrics {
-		parts := make([]string, 0, len(sides)+1)
-		for _, side := range sides {
-			parts = append(parts, fmt.Sprintf("%s %s", side, spread(r.values[m.Metric][side], m.Unit)))
+		fmt.Fprintf(w, "  %s, %s\n", m.Metric, m.Unit)
+		first := r.values[m.Metric][sides[0]]
+		for i, side := range sides {
+			own := r.values[m.Metric][side]
+			line := fmt.Sprintf("    %-8s %-28s", side, spread(own))
+			if better := ratios(first, own, m.More); i > 0 && len(better) > 0 {
+				line += spread(better) + " times better than " + sides[0]
+			}
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
 		}
-		var better []float64
-		if len(sides) == 2 {
-			better = ratios(r.values[m.Metric][sides[0]], r.values[m.Metric][sides[1]], m.More)
-		}
-		if len(better) > 0 {
-			parts = append(parts, fmt.Sprintf("%s is %s better", sides[1], spread(better, "×")))
-		}
-		fmt.Fprintf(w, "  %-28s %s\n", m.Metric, strings.Join(parts, " | "))
 	}
 }
 
@@ -61,11 +59,11 @@ func ratios(a, b []float64, more bool) []float64 {
 }
 
 // spread writes the median with the least and the most.
-func spread(values []float64, unit string) string {
+func spread(values []float64) string {
 	if len(values) == 0 {
 		return "nothing"
 	}
-	return fmt.Sprintf("%s %s (%s–%s)", short(median(values)), unit, short(slices.Min(values)), short(slices.Max(values)))
+	return fmt.Sprintf("%s (%s–%s)", short(median(values)), short(slices.Min(values)), short(slices.Max(values)))
 }
 
 func median(values []float64) float64 {

@@ -45,7 +45,7 @@ var layers = []layer{
 	{"gateway", "engine internal/celery stream channels . sse ws view/*"},
 	{"dashboard", "engine event control stream . sse"},
 
-	{"rhubarbtest", "engine engine/memengine stream . worker"},
+	{"rhubarbtest", "engine engine/memengine internal/celery stream . worker"},
 	{"cli", portable + " engine/dial"},
 	{"cmd/rhubarb", portable + " engine/dial cli"},
 	{"examples/*", portable + " engine/dial cli " + engines},

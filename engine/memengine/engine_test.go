@@ -1,0 +1,48 @@
+package memengine_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/engine/memengine"
+)
+
+func TestTakenAndSettledInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New()
+		defer e.Close()
+		due := time.Now().Add(90 * time.Minute)
+		p := engine.Publication{Message: engine.Message{ID: "a", Body: []byte("x")}, Queue: "q", At: due}
+		if r := e.Publish(t.Context(), []engine.Publication{p}); r[0].Err != nil {
+			t.Fatal(r[0].Err)
+		}
+		recv, err := e.Receive(t.Context(), engine.ReceiveOptions{Queues: []string{"q"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer recv.Close()
+		ds, err := recv.Take(t.Context(), 10)
+		if err != nil || len(ds) != 1 || !time.Now().Equal(due) {
+			t.Fatalf("take: got %d deliveries, %v, at %v, want one at %v", len(ds), err, time.Now(), due)
+		}
+		done := engine.State{ID: "a", Status: engine.Success, Record: []byte("{}")}
+		if err := recv.Settle(t.Context(), []engine.Settlement{{Delivery: ds[0], State: &done}})[0]; err != nil {
+			t.Fatal(err)
+		}
+		var kinds []engine.Kind
+		for rs, err := range e.Tail(context.Background(), "a", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rs {
+				kinds = append(kinds, r.Kind)
+			}
+		}
+		if len(kinds) != 2 || kinds[0] != engine.KindReset || kinds[1] != engine.KindEnd {
+			t.Errorf("stream: got %v, want reset and end", kinds)
+		}
+	})
+}

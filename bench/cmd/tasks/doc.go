@@ -1,5 +1,5 @@
-// Tasks measures rhubarb on the embedded engine beside asynq on a private
-// Redis, on one machine and in one run.
+// Tasks measures rhubarb's engines beside asynq on a private Redis, on one
+// machine and in one run.
 //
 //	go run ./cmd/tasks -rounds 5 -cases burn-down
 //
@@ -12,6 +12,6 @@
 //
 // # Reading the source
 //
-// side.go says what a side can do, asynq.go and rhubarb.go do it; cases.go
+// side.go says what a side can do, asynq.go and engine.go do it; cases.go
 // holds what is measured; main.go runs the rounds and report.go prints them.
 package main

@@ -40,12 +40,14 @@ type side interface {
 	close() error
 }
 
-var sides = []string{"asynq"}
+var sides = []string{"asynq", "memory"}
 
 func openSide(ctx context.Context, o options) (side, error) {
 	switch o.Side {
 	case "asynq":
 		return openAsynq(ctx, o)
+	case "memory":
+		return openMemory(o), nil
 	}
 	return nil, fmt.Errorf("no side is named %q", o.Side)
 }

@@ -1,0 +1,90 @@
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// startServer serves the directory on the loopback interface.
+func startServer(dir string, opts Options) (*server.Server, info, error) {
+	port := opts.Port
+	if port == 0 {
+		port = server.RANDOM_PORT
+	} else if err := portFree(port); err != nil {
+		return nil, info{}, err
+	}
+	i := info{Token: rand.Text(), PID: os.Getpid()}
+	so := &server.Options{
+		ServerName: "rhubarb", Host: "127.0.0.1", Port: port, Authorization: i.Token,
+		NoSigs: true, NoSystemAccount: false, JetStream: true, StoreDir: filepath.Join(dir, dirStore),
+		SyncInterval: time.Second, SyncAlways: opts.SyncAlways, JetStreamMaxStore: opts.maxStore(),
+		JetStreamMaxMemory: 64 << 20, MaxPayload: 4 << 20, MaxPending: 128 << 20, DisableShortFirstPing: true,
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: 100_000},
+	}
+	s, err := server.NewServer(so)
+	if err != nil {
+		return nil, info{}, fmt.Errorf("embedded: server in %s: %w", dir, err)
+	}
+	log := &bridge{log: opts.Logger}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, info{}, fmt.Errorf("embedded: the engine in %s does not start: %s", dir, log.last())
+	}
+	if !s.JetStreamEnabled() {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, info{}, fmt.Errorf("embedded: the data in %s cannot be opened: %s", dir, log.last())
+	}
+	i.URL = s.ClientURL()
+	return s, i, nil
+}
+
+func portFree(port int) error {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return fmt.Errorf("embedded: port %d is in use: choose another, or none: %w", port, err)
+	}
+	return l.Close()
+}
+
+// bridge hands the server's log to ours: what an operator should know, without
+// its start-up chatter.
+type bridge struct {
+	log  *slog.Logger
+	said atomic.Pointer[string]
+}
+
+func (b *bridge) Noticef(string, ...any)            {}
+func (b *bridge) Debugf(string, ...any)             {}
+func (b *bridge) Tracef(string, ...any)             {}
+func (b *bridge) Warnf(format string, args ...any)  { b.say(slog.LevelDebug, format, args) }
+func (b *bridge) Errorf(format string, args ...any) { b.say(slog.LevelWarn, format, args) }
+func (b *bridge) Fatalf(format string, args ...any) { b.say(slog.LevelError, format, args) }
+
+func (b *bridge) say(level slog.Level, format string, args []any) {
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	if level >= slog.LevelWarn {
+		b.said.Store(&text)
+	}
+	b.log.Log(context.Background(), level, "embedded engine", "err", text) // a logger has no caller's context
+}
+
+func (b *bridge) last() string {
+	if s := b.said.Load(); s != nil {
+		return *s
+	}
+	return "the server gave no reason"
+}

@@ -1,0 +1,215 @@
+package natsengine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// Headers of our messages. A task message is carried as AMQP would carry it:
+// its headers and properties beside its body.
+const (
+	hdrID         = "Rb-Id"
+	hdrTask       = "Rb-Task"
+	hdrType       = "Content-Type"
+	hdrEncoding   = "Content-Encoding"
+	hdrHeaders    = "Rb-Headers"
+	hdrProperties = "Rb-Properties"
+	hdrRound      = "Rb-Round"
+	hdrQueue      = "Rb-Queue"
+)
+
+// ackWait bounds the wait for one acknowledgement.
+const ackWait = 5 * time.Second
+
+// write is a publish under way, or refused.
+type write struct {
+	future jetstream.PubAckFuture
+	seq    uint64
+	dup    bool
+	err    error
+}
+
+// begin publishes without waiting.
+func (e *Engine) begin(ctx context.Context, m *nats.Msg) *write {
+	select {
+	case e.window <- struct{}{}:
+	case <-ctx.Done():
+		return &write{err: ctx.Err()}
+	case <-e.done:
+		return &write{err: engine.ErrClosed}
+	}
+	f, err := e.js.PublishMsgAsync(m, jetstream.WithStallWait(ackWait))
+	if err != nil {
+		<-e.window
+		return &write{err: e.wrong(err)}
+	}
+	return &write{future: f}
+}
+
+// end waits for the acknowledgement.
+func (e *Engine) end(w *write) error {
+	if w.future == nil {
+		return w.err
+	}
+	defer func() { <-e.window }()
+	select {
+	case ack := <-w.future.Ok():
+		w.seq, w.dup = ack.Sequence, ack.Duplicate
+	default:
+		t := time.NewTimer(ackWait)
+		defer t.Stop()
+		select {
+		case ack := <-w.future.Ok():
+			w.seq, w.dup = ack.Sequence, ack.Duplicate
+		case err := <-w.future.Err():
+			w.err = e.wrong(err)
+		case <-t.C:
+			w.err = fmt.Errorf("no acknowledgement within %v", ackWait)
+		case <-e.done:
+			w.err = engine.ErrClosed
+		}
+	}
+	w.future = nil
+	return w.err
+}
+
+// publish publishes one message and waits.
+func (e *Engine) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
+	w := e.begin(ctx, m)
+	err := e.end(w)
+	return w.seq, err
+}
+
+// Publish implements engine.Broker.
+func (e *Engine) Publish(ctx context.Context, pubs []engine.Publication) []engine.Receipt {
+	out := make([]engine.Receipt, len(pubs))
+	ws := make([]*write, len(pubs))
+	for i := range pubs {
+		p := &pubs[i]
+		out[i].ID = p.ID
+		if err := checkPublication(p); err != nil {
+			out[i].Err = err
+			continue
+		}
+		if p.Key != "" {
+			out[i] = e.publishKeyed(ctx, p)
+			continue
+		}
+		ws[i] = e.begin(ctx, taskMsg(p))
+	}
+	for i, w := range ws {
+		if w != nil {
+			out[i].Err = e.end(w)
+		}
+	}
+	return out
+}
+
+func checkPublication(p *engine.Publication) error {
+	switch size := len(p.Headers) + len(p.Properties) + len(p.Body); {
+	case p.ID == "" || len(p.ID) > engine.MaxID:
+		return fmt.Errorf("id of %d bytes, it needs 1 to %d: %w", len(p.ID), engine.MaxID, engine.ErrLimit)
+	case p.Queue == "" || len(p.Queue) > engine.MaxQueue:
+		return fmt.Errorf("queue name of %d bytes, it needs 1 to %d: %w", len(p.Queue), engine.MaxQueue, engine.ErrLimit)
+	case size > engine.MaxMessage:
+		return fmt.Errorf("message of %d bytes, at most %d are carried: %w", size, engine.MaxMessage, engine.ErrLimit)
+	case len(p.Key) > engine.MaxID:
+		return fmt.Errorf("idempotency key of %d bytes, at most %d: %w", len(p.Key), engine.MaxID, engine.ErrLimit)
+	}
+	return nil
+}
+
+// taskMsg writes a publication for its queue or, if it is to wait, as a
+// schedule that the server delivers there.
+func taskMsg(p *engine.Publication) *nats.Msg {
+	m := &nats.Msg{Subject: queueSubject(p.Queue, p.Priority), Data: p.Body, Header: messageHeader(&p.Message, p.Round)}
+	m.Header[jetstream.MsgIDHeader] = []string{token(p.ID) + ":" + strconv.Itoa(p.Round)}
+	if time.Until(p.At) > 0 {
+		m.Header[jetstream.ScheduleHeader] = []string{"@at " + p.At.UTC().Format(time.RFC3339Nano)}
+		m.Header[jetstream.ScheduleTargetHeader] = []string{m.Subject}
+		// The same subject would replace the schedule of another round.
+		m.Subject = subjectETA + token(p.Queue) + "." + token(p.ID) + "." + strconv.Itoa(p.Round)
+	}
+	return m
+}
+
+func messageHeader(m *engine.Message, round int) nats.Header {
+	h := nats.Header{
+		hdrID:   {oneLine(m.ID)},
+		hdrTask: {oneLine(m.Task)},
+	}
+	set := func(k, v string) {
+		if v != "" {
+			h[k] = []string{v}
+		}
+	}
+	set(hdrType, oneLine(m.ContentType))
+	set(hdrEncoding, oneLine(m.ContentEncoding))
+	set(hdrHeaders, compact(m.Headers))
+	set(hdrProperties, compact(m.Properties))
+	if round != 0 {
+		h[hdrRound] = []string{strconv.Itoa(round)}
+	}
+	return h
+}
+
+// oneLine keeps a name that fits a header line, and quotes any other.
+func oneLine(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f || (i == 0 || i == len(s)-1) && (c == ' ' || c == '"') {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+func fromOneLine(s string) string {
+	if len(s) > 1 && s[0] == '"' {
+		if plain, err := strconv.Unquote(s); err == nil {
+			return plain
+		}
+	}
+	return s
+}
+
+// compact puts JSON on one line. What is no JSON is quoted, to be refused by
+// whoever reads it.
+func compact(raw []byte) string {
+	if bytes.ContainsAny(raw, "\r\n") {
+		var b bytes.Buffer
+		if json.Compact(&b, raw) != nil {
+			return strconv.Quote(string(raw))
+		}
+		return b.String()
+	}
+	return string(raw)
+}
+
+// readMessage reads what taskMsg wrote.
+func readMessage(h nats.Header, body []byte) (m engine.Message, round int) {
+	get := func(k string) string {
+		if v := h[k]; len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	m = engine.Message{
+		ID: fromOneLine(get(hdrID)), Task: fromOneLine(get(hdrTask)),
+		ContentType: fromOneLine(get(hdrType)), ContentEncoding: fromOneLine(get(hdrEncoding)),
+		Headers: []byte(get(hdrHeaders)), Properties: []byte(get(hdrProperties)), Body: body,
+	}
+	round, err := strconv.Atoi(get(hdrRound))
+	if err != nil {
+		round = 0
+	}
+	return m, round
+}

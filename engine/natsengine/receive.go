@@ -1,0 +1,385 @@
+package natsengine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// receiver takes messages for one process: pull consumers, one per queue and
+// priority step, asked from the top.
+type receiver struct {
+	e       *Engine
+	opts    engine.ReceiveOptions
+	pulls   [len(engine.PrioritySteps)][]*pull // by step, a pull per queue
+	turn    int                                // which queue is asked first
+	arrived chan *nats.Msg                     // messages and statuses of all pulls
+	revoked chan string
+	done    chan struct{}
+	closing sync.Once
+
+	taking atomic.Bool // a Take waits; what comes otherwise goes back
+
+	mu   sync.Mutex
+	held map[string]*held // by task id
+}
+
+// pull is one durable consumer as this receiver sees it.
+type pull struct {
+	subject string             // where to ask
+	now     *nats.Subscription // answers to requests that do not wait
+	idle    *nats.Subscription // answers to the standing request of one
+	until   time.Time          // when the standing request expires; zero: none
+}
+
+// held is the engine's part of a delivery.
+type held struct {
+	msg     *nats.Msg
+	seq     uint64 // of the message
+	prefix  string // of the log
+	stream  string // of the log
+	round   int
+	revoked atomic.Bool
+	beat    atomic.Int64 // Unix nanoseconds of the last renewal
+}
+
+const (
+	// idlePull is how long an idle receiver's requests stand.
+	idlePull = 30 * time.Second
+	// maxHeld bounds what all processes together hold of one queue and step.
+	maxHeld = 200_000
+)
+
+// Receive implements engine.Broker.
+func (e *Engine) Receive(ctx context.Context, opts engine.ReceiveOptions) (engine.Receiver, error) {
+	if e.closed() {
+		return nil, engine.ErrClosed
+	}
+	if opts.Lease == 0 {
+		opts.Lease = engine.DefaultLease
+	}
+	if opts.MaxDeliveries == 0 {
+		opts.MaxDeliveries = engine.DefaultMaxDeliveries
+	}
+	r := &receiver{
+		e: e, opts: opts, arrived: make(chan *nats.Msg, 4096), revoked: make(chan string, 1024),
+		done: make(chan struct{}), held: map[string]*held{},
+	}
+	for _, q := range opts.Queues {
+		if q == "" || len(q) > engine.MaxQueue {
+			return nil, fmt.Errorf("queue name of %d bytes, it needs 1 to %d: %w", len(q), engine.MaxQueue, engine.ErrLimit)
+		}
+		for step := range engine.PrioritySteps {
+			p, err := e.openPull(ctx, r, q, step)
+			if err != nil {
+				r.Close()
+				return nil, err
+			}
+			r.pulls[step] = append(r.pulls[step], p)
+		}
+	}
+	e.mu.Lock()
+	e.receivers[r] = struct{}{}
+	e.mu.Unlock()
+	return r, nil
+}
+
+func consumerName(queue string, step int) string {
+	name := token(queue)
+	if len(name) > 150 { // it becomes a file name
+		sum := sha256.Sum256([]byte(queue))
+		name = name[:100] + hex.EncodeToString(sum[:12])
+	}
+	return fmt.Sprintf("%s_%d", name, engine.PrioritySteps[step])
+}
+
+func (e *Engine) ensureConsumer(ctx context.Context, queue string, step int, lease time.Duration) (string, error) {
+	name := consumerName(queue, step)
+	e.mu.Lock()
+	known := e.consumers[name]
+	e.mu.Unlock()
+	if known {
+		return name, nil
+	}
+	_, err := e.api.CreateOrUpdateConsumer(ctx, streamTasks, jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: queueSubject(queue, engine.PrioritySteps[step]), AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: min(max(lease, time.Second), 10*time.Second), MaxDeliver: -1, MaxAckPending: maxHeld, MaxWaiting: 2048,
+	})
+	if err != nil {
+		return "", fmt.Errorf("natsengine: consumer of queue %q: %w", queue, e.wrong(err))
+	}
+	e.mu.Lock()
+	e.consumers[name] = true
+	e.mu.Unlock()
+	return name, nil
+}
+
+func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step int) (*pull, error) {
+	name, err := e.ensureConsumer(ctx, queue, step, r.opts.Lease)
+	if err != nil {
+		return nil, err
+	}
+	p := &pull{subject: "$JS.API.CONSUMER.MSG.NEXT." + streamTasks + "." + name}
+	if p.now, err = e.inbox(r); err == nil {
+		p.idle, err = e.inbox(r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("natsengine: subscribe: %w", e.wrong(err))
+	}
+	return p, nil
+}
+
+// inbox subscribes to answers for a receiver.
+func (e *Engine) inbox(r *receiver) (*nats.Subscription, error) {
+	inbox := e.sub.NewRespInbox()
+	return e.sub.Subscribe(inbox, func(m *nats.Msg) {
+		if m.Subject != inbox && !r.taking.Load() {
+			e.nak(m)
+			return
+		}
+		select {
+		case r.arrived <- m:
+		case <-r.done:
+		}
+	})
+}
+
+// nak hands a message that nobody claimed back at once. Should that be lost,
+// it comes back by the end of its lease.
+func (e *Engine) nak(m *nats.Msg) {
+	if err := m.Nak(); err != nil && !e.closed() {
+		e.log.Debug("give message back", "err", err)
+	}
+}
+
+// Take implements engine.Receiver.
+func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, error) {
+	if most <= 0 {
+		return nil, nil
+	}
+	r.taking.Store(true)
+	defer r.rest()
+	for {
+		msgs, err := r.sweep(ctx, most)
+		if err == nil && len(msgs) == 0 {
+			msgs, err = r.wait(ctx)
+		}
+		if len(msgs) > 0 {
+			if ds := r.claim(ctx, msgs); len(ds) > 0 {
+				return ds, nil
+			}
+		}
+		switch {
+		case r.e.closed() || r.over():
+			return nil, engine.ErrClosed
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil: // the server is away: it comes back, and so do we
+			r.pause(ctx, 200*time.Millisecond)
+		}
+	}
+}
+
+func (r *receiver) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *receiver) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-r.done:
+	case <-r.e.done:
+	}
+}
+
+// rest gives back what came too late for this Take.
+func (r *receiver) rest() {
+	r.taking.Store(false)
+	for {
+		select {
+		case m := <-r.arrived:
+			if !isStatus(m) {
+				r.e.nak(m)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// isStatus tells a status of the server from a task's message.
+func isStatus(m *nats.Msg) bool {
+	return len(m.Data) == 0 && m.Header[hdrID] == nil && m.Header.Get("Status") != ""
+}
+
+// sweep asks every queue for what it has now, the highest step first.
+func (r *receiver) sweep(ctx context.Context, most int) ([]*nats.Msg, error) {
+	var msgs []*nats.Msg
+	for _, step := range r.pulls {
+		for i := range step {
+			p := step[(r.turn+i)%len(step)]
+			got, err := r.ask(ctx, p, most-len(msgs))
+			msgs = append(msgs, got...)
+			if err != nil || len(msgs) >= most {
+				r.turn++
+				return msgs, err
+			}
+		}
+	}
+	r.turn++
+	return msgs, nil
+}
+
+// ask requests up to n messages without waiting for new ones.
+func (r *receiver) ask(ctx context.Context, p *pull, n int) ([]*nats.Msg, error) {
+	if err := r.request(p, p.now, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)); err != nil {
+		return nil, err
+	}
+	var msgs []*nats.Msg
+	for len(msgs) < n {
+		m, err := r.next(ctx, 2*time.Second)
+		if err != nil {
+			return msgs, err
+		}
+		switch {
+		case m == nil:
+			return msgs, errors.New("the server does not answer")
+		case !isStatus(m):
+			msgs = append(msgs, m)
+		case m.Sub == p.now:
+			return msgs, statusError(m)
+		}
+	}
+	return msgs, nil
+}
+
+// next returns what arrives next, or nil after a time.
+func (r *receiver) next(ctx context.Context, limit time.Duration) (*nats.Msg, error) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case m := <-r.arrived:
+		for _, step := range r.pulls {
+			for _, p := range step {
+				if m.Sub == p.idle {
+					p.until = time.Time{}
+				}
+			}
+		}
+		return m, nil
+	case <-t.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-r.done:
+		return nil, engine.ErrClosed
+	case <-r.e.done:
+		return nil, engine.ErrClosed
+	}
+}
+
+// statusError is nil for the statuses that mean: nothing more now.
+func statusError(m *nats.Msg) error {
+	switch s := m.Header.Get("Status"); s {
+	case "404", "408", "409", "100":
+		return nil
+	default:
+		return fmt.Errorf("take: %s %s", s, m.Header.Get("Description"))
+	}
+}
+
+func (r *receiver) request(p *pull, reply *nats.Subscription, body []byte) error {
+	return r.e.wrong(r.e.sub.PublishRequest(p.subject, reply.Subject, body))
+}
+
+// wait leaves one request for one message with every queue and step, and
+// returns the first that comes.
+func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
+	now := time.Now()
+	body := fmt.Appendf(nil, `{"batch":1,"expires":%d}`, idlePull)
+	for _, step := range r.pulls {
+		for _, p := range step {
+			if now.Before(p.until) {
+				continue
+			}
+			if err := r.request(p, p.idle, body); err != nil {
+				return nil, err
+			}
+			p.until = now.Add(idlePull)
+		}
+	}
+	for {
+		m, err := r.next(ctx, idlePull)
+		if err != nil || m == nil {
+			return nil, err
+		}
+		if !isStatus(m) {
+			return []*nats.Msg{m}, nil
+		}
+		if err := statusError(m); err != nil {
+			return nil, err
+		}
+		if r.idleOut() {
+			return nil, nil
+		}
+	}
+}
+
+// idleOut reports whether a standing request is missing.
+func (r *receiver) idleOut() bool {
+	for _, step := range r.pulls {
+		for _, p := range step {
+			if p.until.IsZero() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Revoked implements engine.Receiver.
+func (r *receiver) Revoked() <-chan string { return r.revoked }
+
+// Close implements engine.Receiver.
+func (r *receiver) Close() error {
+	r.closing.Do(func() {
+		close(r.done)
+		r.e.mu.Lock()
+		delete(r.e.receivers, r)
+		r.e.mu.Unlock()
+		for _, step := range r.pulls {
+			for _, p := range step {
+				r.e.unsubscribe(p.now)
+				r.e.unsubscribe(p.idle)
+			}
+		}
+	})
+	return nil
+}
+
+func (e *Engine) unsubscribe(sub *nats.Subscription) {
+	if sub == nil {
+		return
+	}
+	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		e.log.Debug("unsubscribe", "err", err)
+	}
+}

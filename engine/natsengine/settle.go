@@ -1,0 +1,232 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// Settle implements engine.Receiver. The record goes first, by its fence; what
+// follows from it is kept inside it; the message goes last. A crash between
+// two of these is finished by whoever meets the message.
+func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
+	out := make([]error, len(ss))
+	ws := make([]*write, len(ss))
+	recs := make([]*record, len(ss))
+	for i := range ss {
+		h, ok := ss[i].Delivery.Token.(*held)
+		if !ok || !r.holds(ss[i].Delivery.ID, h) {
+			out[i] = engine.ErrSuperseded
+			continue
+		}
+		recs[i] = r.e.verdict(&ss[i], h)
+		m, err := recs[i].msgOf(h.prefix + "c")
+		if err != nil {
+			out[i] = err
+			continue
+		}
+		expect(m, uint64(ss[i].Delivery.Fence))
+		if recs[i].final() {
+			m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+			setTTL(m, keep(ss[i].State))
+		}
+		ws[i] = r.e.begin(ctx, m)
+	}
+	for i, w := range ws {
+		if w == nil {
+			continue
+		}
+		d := ss[i].Delivery
+		h := d.Token.(*held)
+		err := r.e.end(w)
+		if errors.Is(err, engine.ErrSuperseded) && r.e.isOurs(ctx, h, d, recs[i]) {
+			err = nil // an earlier try got through
+		}
+		if err != nil {
+			out[i] = err
+			if errors.Is(err, engine.ErrSuperseded) {
+				r.forget(d, h)
+			}
+			continue
+		}
+	}
+	r.finishAll(ctx, ss, recs, out)
+	return out
+}
+
+// finishAll does what the records ask for, many at a time.
+func (r *receiver) finishAll(ctx context.Context, ss []engine.Settlement, recs []*record, out []error) {
+	for i := range ss {
+		if out[i] != nil || recs[i] == nil {
+			continue
+		}
+		d := ss[i].Delivery
+		h := d.Token.(*held)
+		var err error
+		switch {
+		case ss[i].Verdict == engine.Return:
+			err = h.msg.Nak()
+		case recs[i].outbox != nil:
+			err = r.e.finish(ctx, d.ID, recs[i], h.msg)
+		default:
+			err = h.msg.Ack()
+		}
+		if out[i] = r.e.wrong(err); out[i] == nil {
+			r.forget(d, h)
+		}
+	}
+}
+
+func (r *receiver) forget(d *engine.Delivery, h *held) {
+	r.drop(d.ID, h)
+	r.e.closeWriter(d.ID, d.Fence)
+}
+
+// verdict writes a settlement as the record that stands for it.
+func (e *Engine) verdict(s *engine.Settlement, h *held) *record {
+	d := s.Delivery
+	rec := &record{
+		kind: engine.KindEnd, attempt: d.Attempt, deliveries: d.Deliveries, msg: h.seq, round: h.round,
+		fence: uint64(d.Fence), n: e.writerN(d.ID, d.Fence) + 1,
+	}
+	switch s.Verdict {
+	case engine.Return, engine.Park:
+		rec.kind, rec.status = kindFree, engine.Pending
+		rec.attempt, rec.deliveries = d.Attempt-1, d.Deliveries-1
+	default:
+		rec.status = engine.Success
+		if s.State != nil {
+			rec.status, rec.payload = s.State.Status, s.State.Record
+			if !engine.Ready(rec.status) {
+				rec.kind = engine.KindState
+			}
+		}
+	}
+	box := outbox{Reason: s.Reason}
+	switch s.Verdict {
+	case engine.Bury:
+		box.Shelf = string(engine.Dead)
+	case engine.Park:
+		box.Shelf = string(engine.Parked)
+	}
+	for _, p := range s.Follow {
+		box.Follow = append(box.Follow, followUp{p})
+	}
+	if box.Shelf != "" || len(box.Follow) > 0 {
+		rec.outbox = &box
+	}
+	return rec
+}
+
+// isOurs reports whether the last record is the one we tried to write.
+func (e *Engine) isOurs(ctx context.Context, h *held, d *engine.Delivery, rec *record) bool {
+	last, err := e.last(ctx, h.stream, h.prefix+"c")
+	return err == nil && last != nil && last.fence == uint64(d.Fence) && last.kind == rec.kind && last.status == rec.status
+}
+
+// finish does what a settlement left in its record, and removes the message.
+// It may be done twice: follow-ups carry fixed ids, and a shelf keeps one
+// message of an id.
+func (e *Engine) finish(ctx context.Context, id string, rec *record, msg *nats.Msg) error {
+	if box := rec.outbox; box != nil {
+		pubs := make([]engine.Publication, len(box.Follow))
+		for i, f := range box.Follow {
+			pubs[i] = f.Pub
+		}
+		for _, receipt := range e.Publish(ctx, pubs) {
+			if receipt.Err != nil {
+				return fmt.Errorf("send follow-up: %w", receipt.Err)
+			}
+		}
+		if box.Shelf != "" {
+			if err := e.shelve(ctx, engine.Shelf(box.Shelf), id, msg, box.Reason, rec.deliveries); err != nil {
+				return err
+			}
+		}
+	}
+	return e.ack(msg)
+}
+
+// endTask ends a task without its worker.
+func (e *Engine) endTask(ctx context.Context, id string, last *record, st *engine.State, box *outbox, msg *nats.Msg) error {
+	stream, prefix := logOf(id)
+	rec := &record{kind: engine.KindEnd, status: st.Status, attempt: last.attempt, deliveries: last.deliveries, n: 0, payload: st.Record, outbox: box, msg: last.msg, round: last.round}
+	rec.n = e.lastN(ctx, stream, prefix, last.attempt) + 1
+	m, err := rec.msgOf(prefix + "c")
+	if err != nil {
+		return err
+	}
+	expect(m, last.seq)
+	m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+	setTTL(m, keep(st))
+	if _, err := e.publish(ctx, m); err != nil {
+		return err
+	}
+	if msg == nil {
+		return nil
+	}
+	return e.finish(ctx, id, rec, msg)
+}
+
+// lastN is the number of the last record of an attempt, for an end that its
+// writer did not write.
+func (e *Engine) lastN(ctx context.Context, stream, prefix string, attempt int) uint64 {
+	var n uint64
+	for _, kind := range []string{"d", "s"} {
+		if rec, err := e.last(ctx, stream, prefix+kind); err == nil && rec != nil && rec.attempt == attempt {
+			n = max(n, rec.n)
+		}
+	}
+	return n
+}
+
+// ack removes a message and waits until that is sure.
+func (e *Engine) ack(m *nats.Msg) error {
+	if err := m.Ack(); err != nil {
+		return e.wrong(err)
+	}
+	return nil
+}
+
+func (e *Engine) ackLater(m *nats.Msg) {
+	if err := m.Ack(); err != nil && !e.closed() {
+		e.log.Debug("remove message", "err", err)
+	}
+}
+
+// keep is how long a state is kept; 0 is for ever.
+func keep(s *engine.State) time.Duration {
+	switch {
+	case s == nil || s.TTL == 0:
+		return engine.DefaultTTL
+	case s.TTL < 0:
+		return 0
+	}
+	return s.TTL
+}
+
+func ttlOf(m *nats.Msg) time.Duration {
+	s, err := strconv.Atoi(m.Header.Get("Rb-Keep"))
+	if err != nil {
+		return 0
+	}
+	return time.Duration(s) * time.Second
+}
+
+// queueOf reads a queue's subject.
+func queueOf(subject string) (queue string, priority int) {
+	rest := strings.TrimPrefix(subject, subjectQueue)
+	tok, step, _ := strings.Cut(rest, ".")
+	if len(step) == 1 {
+		priority = int(step[0] - '0')
+	}
+	return untoken(tok), priority
+}

@@ -1,0 +1,199 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// writer numbers the records of one attempt. It exists in the process that
+// holds the fence.
+type writer struct {
+	fence   engine.Fence
+	attempt int
+	stream  string
+	prefix  string
+
+	mu      sync.Mutex
+	n       uint64 // the last number given out
+	keep    engine.Retention
+	sizes   []int // payload bytes of the records since trimmed
+	bytes   int64
+	trimmed uint64 // up to which number records were trimmed
+}
+
+func (e *Engine) openWriter(id string, fence engine.Fence, attempt int) *writer {
+	w := &writer{fence: fence, attempt: attempt, keep: engine.Retention{}.WithDefaults()}
+	w.stream, w.prefix = logOf(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writers[id] = w
+	return w
+}
+
+func (e *Engine) closeWriter(id string, fence engine.Fence) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.writers[id]; w != nil && w.fence == fence {
+		delete(e.writers, id)
+	}
+}
+
+func (e *Engine) writer(id string, fence engine.Fence) *writer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.writers[id]; w != nil && w.fence == fence {
+		return w
+	}
+	return nil
+}
+
+func (e *Engine) writerN(id string, fence engine.Fence) uint64 {
+	w := e.writer(id, fence)
+	if w == nil {
+		return 0
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
+}
+
+// Retain implements engine.Streams.
+func (e *Engine) Retain(stream string, fence engine.Fence, r engine.Retention) {
+	if w := e.writer(stream, fence); w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.keep = r.WithDefaults()
+	}
+}
+
+// Append implements engine.Streams.
+func (e *Engine) Append(ctx context.Context, batches []engine.Append) []error {
+	out := make([]error, len(batches))
+	for i, b := range batches {
+		w := e.writer(b.Stream, b.Fence)
+		if w == nil {
+			out[i] = engine.ErrSuperseded
+			continue
+		}
+		entries := make([]entry, len(b.Records))
+		for j, r := range b.Records {
+			entries[j].Entry = r
+		}
+		out[i] = e.append(ctx, w, entries)
+	}
+	return out
+}
+
+// entry is a record to be stored, with the task's status if it is a state.
+type entry struct {
+	engine.Entry
+	status string
+}
+
+// resend is how often a write is tried again when the server did not answer.
+// The records carry ids, so that none is stored twice.
+const resend = 6
+
+// append stores records in order. The lock keeps batches of one stream in the
+// order in which they were handed in.
+func (e *Engine) append(ctx context.Context, w *writer, entries []entry) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	msgs := make([]*nats.Msg, len(entries))
+	for i, entry := range entries {
+		if len(entry.Payload) > engine.MaxRecord {
+			return errors.Join(engine.ErrLimit, errors.New("record of "+strconv.Itoa(len(entry.Payload))+" bytes"))
+		}
+		msgs[i] = w.msg(entry, w.n+uint64(i)+1)
+	}
+	var err error
+	for try := range resend {
+		var left []*nats.Msg
+		if left, err = e.publishAll(ctx, msgs); err == nil || errors.Is(err, engine.ErrSuperseded) || ctx.Err() != nil || e.closed() {
+			break
+		}
+		msgs = left
+		select {
+		case <-time.After(100 * time.Millisecond << try):
+		case <-ctx.Done():
+		case <-e.done:
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.n += uint64(len(entries))
+	for _, entry := range entries {
+		w.sizes = append(w.sizes, len(entry.Payload))
+		w.bytes += int64(len(entry.Payload))
+	}
+	return e.trim(ctx, w)
+}
+
+// msg writes one record under the fence.
+func (w *writer) msg(entry entry, n uint64) *nats.Msg {
+	rec := record{kind: entry.Kind, status: entry.status, attempt: w.attempt, n: n, payload: entry.Payload}
+	if rec.kind == "" {
+		rec.kind = engine.KindData
+	}
+	subject := w.prefix + "d"
+	if rec.kind != engine.KindData {
+		subject = w.prefix + "s"
+	}
+	m, err := rec.msgOf(subject)
+	if err != nil { // only an outbox can fail
+		m = &nats.Msg{Subject: subject, Header: nats.Header{}}
+	}
+	fence := strconv.FormatUint(uint64(w.fence), 10)
+	m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{fence}
+	m.Header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{w.prefix + "c"}
+	m.Header[jetstream.MsgIDHeader] = []string{w.prefix + fence + ":" + strconv.FormatUint(n, 10)}
+	setTTL(m, w.keep.Age)
+	return m
+}
+
+// publishAll publishes in order and returns those that are not known to be
+// stored, with the first error.
+func (e *Engine) publishAll(ctx context.Context, msgs []*nats.Msg) (left []*nats.Msg, first error) {
+	ws := make([]*write, len(msgs))
+	for i, m := range msgs {
+		ws[i] = e.begin(ctx, m)
+	}
+	for i, w := range ws {
+		if err := e.end(w); err != nil {
+			left = append(left, msgs[i])
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return left, first
+}
+
+// trim drops the oldest records beyond the retention, in steps of an eighth of
+// it, so that most appends cost nothing.
+func (e *Engine) trim(ctx context.Context, w *writer) error {
+	slackCount, slackBytes := w.keep.Count/8+1, w.keep.Bytes/8+1
+	if len(w.sizes) <= w.keep.Count+slackCount && w.bytes <= w.keep.Bytes+slackBytes {
+		return nil
+	}
+	drop := 0
+	for len(w.sizes)-drop > w.keep.Count || w.bytes > w.keep.Bytes && drop < len(w.sizes)-1 {
+		w.bytes -= int64(w.sizes[drop])
+		drop++
+	}
+	w.sizes = append([]int(nil), w.sizes[drop:]...)
+	s, err := e.api.Stream(ctx, w.stream)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject(w.prefix+"d"), jetstream.WithPurgeKeep(uint64(len(w.sizes))))
+	}
+	return e.wrong(err)
+}

@@ -1,0 +1,256 @@
+package rhubarb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/internal/celery"
+)
+
+// DefaultQueue is Celery's name for the queue of calls that name none.
+const DefaultQueue = "celery"
+
+// Options configures an App. The zero value is ready to use.
+type Options struct {
+	// Queue is where calls go that name none. Empty means "celery".
+	Queue string
+
+	// KeepResults is how long results and streams are kept after the end of
+	// a task. Zero means 24 hours, as in Celery; negative means forever.
+	KeepResults time.Duration
+
+	// Origin names this process in messages. Empty means gen<pid>@<host>.
+	Origin string
+
+	// Send is middleware around every call on its way out, the first one
+	// outermost.
+	Send []func(next SendFunc) SendFunc
+}
+
+// SendFunc sends calls and answers each, in order.
+type SendFunc func(ctx context.Context, calls []*Call) []Sent
+
+// Sent is the answer to one call.
+type Sent struct {
+	// ID is the id of the task: the call's, or that of the earlier call with
+	// its idempotency key, in which case Duplicate is set.
+	ID        string
+	Duplicate bool
+	// Err says why the call was not accepted.
+	Err error
+}
+
+// App is the caller's side: it knows the engine and sends calls. Its methods
+// may be called at once. It starts nothing and needs no closing; the engine
+// does.
+type App struct {
+	engines engine.Set
+	opts    Options
+	replyTo string
+	send    SendFunc
+}
+
+// New makes an App on the engines of set. Nil options are the defaults.
+func New(set engine.Set, opts *Options) (*App, error) {
+	if set.Broker == nil || set.Results == nil || set.Streams == nil {
+		return nil, errors.New("rhubarb: new app: the engine set needs a Broker, Results and Streams")
+	}
+	a := &App{engines: set, replyTo: uuid.NewString()}
+	if opts != nil {
+		a.opts = *opts
+	}
+	if a.opts.Queue == "" {
+		a.opts.Queue = DefaultQueue
+	}
+	if len(a.opts.Queue) > engine.MaxQueue {
+		return nil, fmt.Errorf("rhubarb: new app: queue name of %d bytes, at most %d are allowed", len(a.opts.Queue), engine.MaxQueue)
+	}
+	if a.opts.KeepResults == 0 {
+		a.opts.KeepResults = engine.DefaultTTL
+	}
+	if a.opts.Origin == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		// celery/utils/nodenames.py anon_nodename: gen<pid>@<host>.
+		a.opts.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
+	}
+	a.send = a.publish
+	for _, mw := range slices.Backward(a.opts.Send) {
+		a.send = mw(a.send)
+	}
+	return a, nil
+}
+
+// Engines returns the engines the app was made with.
+func (a *App) Engines() engine.Set { return a.engines }
+
+// KeepResults returns how long results are kept by default.
+func (a *App) KeepResults() time.Duration { return a.opts.KeepResults }
+
+// DefaultQueue returns the queue of calls that name none.
+func (a *App) DefaultQueue() string { return a.opts.Queue }
+
+// Send sends calls in one batch and answers each. Inside a task, calls become
+// its children.
+func (a *App) Send(ctx context.Context, calls ...*Call) []Sent {
+	now := time.Now()
+	for _, c := range calls {
+		a.complete(ctx, c, now)
+	}
+	sent := a.send(ctx, calls)
+	if inv := Current(ctx); inv != nil && inv.Sent != nil {
+		for _, s := range sent {
+			if s.Err == nil {
+				inv.Sent.Add(s.ID)
+			}
+		}
+	}
+	return sent
+}
+
+func (a *App) send1(ctx context.Context, c *Call) (Sent, error) {
+	sent := a.Send(ctx, c)[0]
+	return sent, sent.Err
+}
+
+// complete fills what the caller left open.
+func (a *App) complete(ctx context.Context, c *Call, now time.Time) {
+	if c.ID == "" {
+		c.ID = uuid.NewString()
+	}
+	if c.Queue == "" {
+		c.Queue = a.opts.Queue
+	}
+	if c.expiresIn > 0 && c.Expires.IsZero() {
+		from := now
+		if c.ETA.After(from) {
+			from = c.ETA
+		}
+		c.Expires = from.Add(c.expiresIn)
+	}
+	if inv := Current(ctx); inv != nil {
+		if c.RootID == "" {
+			c.RootID = inv.RootID
+		}
+		if c.ParentID == "" {
+			c.ParentID = inv.ID
+		}
+	}
+	if c.RootID == "" {
+		c.RootID = c.ID
+	}
+}
+
+// publish is the innermost SendFunc.
+func (a *App) publish(ctx context.Context, calls []*Call) []Sent {
+	out := make([]Sent, len(calls))
+	pubs := make([]engine.Publication, 0, len(calls))
+	at := make([]int, 0, len(calls)) // which call each publication is of
+	for i, c := range calls {
+		p, err := a.Publication(c)
+		if err != nil {
+			out[i].Err = fmt.Errorf("rhubarb: send %s: %w", c.Task, err)
+			continue
+		}
+		pubs, at = append(pubs, p), append(at, i)
+	}
+	if len(pubs) == 0 {
+		return out
+	}
+	for i, r := range a.engines.Broker.Publish(ctx, pubs) {
+		s := &out[at[i]]
+		s.ID, s.Duplicate = r.ID, r.Duplicate
+		if r.Err != nil {
+			s.Err = fmt.Errorf("rhubarb: send %s to queue %s: %w", calls[at[i]].Task, pubs[i].Queue, r.Err)
+		}
+	}
+	return out
+}
+
+// Publication writes a complete call as what an engine carries. Workers use it
+// for messages that go along with a settlement; send middleware does not see
+// those.
+func (a *App) Publication(c *Call) (engine.Publication, error) {
+	if err := c.check(); err != nil {
+		return engine.Publication{}, err
+	}
+	m, err := a.task(c).Message()
+	if err != nil {
+		return engine.Publication{}, err
+	}
+	p := engine.Publication{Message: m, Queue: c.Queue, Priority: c.Priority, At: c.ETA, Key: c.Key, KeyTTL: c.KeyTTL}
+	if p.Key != "" && p.KeyTTL == 0 {
+		p.KeyTTL = engine.DefaultTTL
+	}
+	return p, nil
+}
+
+// task writes the call in Celery's terms.
+func (a *App) task(c *Call) *celery.Task {
+	t := &celery.Task{
+		Lang: "go", Name: c.Task, ID: c.ID, Shadow: c.Shadow, ETA: c.ETA, Expires: c.Expires,
+		Group: c.GroupID, RootID: c.RootID, ParentID: c.ParentID, Origin: a.opts.Origin,
+		IgnoreResult: c.IgnoreResult, SoftLimit: c.SoftLimit, HardLimit: c.HardLimit,
+		Args: c.Args, Kwargs: c.Kwargs, ReplyTo: a.replyTo, Priority: c.Priority,
+		Embed: celery.Embed{Callbacks: c.Links, Errbacks: c.LinkErrors, Chain: c.Chain},
+	}
+	if len(c.Headers) > 0 {
+		t.Extra = make(map[string]json.RawMessage, len(c.Headers))
+		for k, v := range c.Headers {
+			raw, err := json.Marshal(v)
+			if err == nil { // a string always encodes
+				t.Extra[k] = raw
+			}
+		}
+	}
+	return t
+}
+
+// Revoke stops tasks: one that waits will not run, a running one has its
+// context cancelled with [ErrRevoked], a finished one is left alone.
+func (a *App) Revoke(ctx context.Context, ids ...string) error {
+	states := make([]engine.State, len(ids))
+	for i, id := range ids {
+		states[i] = RevokedState(id, "revoked", a.opts.KeepResults)
+	}
+	var errs []error
+	for i, err := range a.engines.Broker.Revoke(ctx, states) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rhubarb: revoke %s: %w", ids[i], err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RevokedState is the final state of a task that did not run to its end.
+// celery/exceptions.py TaskRevokedError; reason is "revoked", "expired" or
+// "terminated".
+func RevokedState(id, reason string, keep time.Duration) engine.State {
+	return failedState(id, engine.Revoked, celery.Exception{Type: "TaskRevokedError", Module: "celery.exceptions"}.With(reason), keep)
+}
+
+// FailedState is a final FAILURE that no handler returned: the worker was
+// lost, the message was unreadable.
+func FailedState(id, excType, reason string, keep time.Duration) engine.State {
+	return failedState(id, engine.Failure, celery.Exception{Type: excType, Module: "billiard.exceptions"}.With(reason), keep)
+}
+
+func failedState(id, status string, x celery.Exception, keep time.Duration) engine.State {
+	r := celery.Result{Status: status, Result: x.JSON(), TaskID: id, DateDone: time.Now()}
+	return engine.State{ID: id, Status: status, Record: r.Append(nil), TTL: keep}
+}
+
+// Result returns a handle on any task by its id, with its output as raw JSON.
+func (a *App) Result(id string) *Result[json.RawMessage] {
+	return &Result[json.RawMessage]{id: id, app: a}
+}

@@ -1,0 +1,150 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// session is one call of Run.
+type session struct {
+	*Worker
+	recv engine.Receiver
+
+	// work is the parent of every handler's context. It does not end with
+	// Run's context but with kill, after the grace.
+	work context.Context
+	kill context.CancelCauseFunc
+
+	// life ends when the session is over: it bounds all talk to the engine.
+	life context.Context
+	end  context.CancelFunc
+
+	slots   chan struct{}    // one token per free slot
+	settles chan *settlement // what is over and waits to be handed in
+	open    sync.WaitGroup   // deliveries that are not settled yet
+	loops   sync.WaitGroup   // this session's own goroutines
+
+	mu   sync.Mutex
+	held map[*engine.Delivery]*run
+}
+
+const (
+	// lastTries is how long after the grace the engine is still asked to take
+	// back or keep what is not settled.
+	lastTries = 5 * time.Second
+	// settlers hand in settlements at once, so that one batch is gathered
+	// while another is under way.
+	settlers = 2
+)
+
+func newSession(ctx context.Context, w *Worker, recv engine.Receiver) *session {
+	s := &session{
+		Worker: w, recv: recv,
+		slots:   make(chan struct{}, w.opts.Concurrency),
+		settles: make(chan *settlement, w.opts.Concurrency),
+		held:    map[*engine.Delivery]*run{},
+	}
+	base := context.WithoutCancel(ctx) // a soft stop must not cancel handlers
+	s.work, s.kill = context.WithCancelCause(base)
+	s.life, s.end = context.WithCancel(base)
+	for range w.opts.Concurrency {
+		s.slots <- struct{}{}
+	}
+	return s
+}
+
+func (s *session) start(ctx context.Context) {
+	for range settlers {
+		s.loops.Go(s.settleLoop)
+	}
+	s.loops.Go(s.beat)
+	s.loops.Go(s.watchRevoked)
+	s.loops.Go(func() { s.watchParked(ctx) })
+}
+
+// stop lets running tasks go on for the grace and then gives them back.
+func (s *session) stop() {
+	done := make(chan struct{})
+	go func() { s.open.Wait(); close(done) }() // ends: every delivery is settled or abandoned below
+	if s.opts.Grace > 0 {
+		t := time.NewTimer(s.opts.Grace)
+		defer t.Stop()
+		select {
+		case <-done:
+			return
+		case <-t.C:
+		}
+	} else {
+		<-done
+		return
+	}
+	s.kill(rhubarb.ErrShutdown)
+	t := time.NewTimer(handlerGrace)
+	defer t.Stop()
+	select {
+	case <-done:
+		return
+	case <-t.C:
+	}
+	s.abandonAll()
+	last := time.AfterFunc(lastTries, s.end)
+	defer last.Stop()
+	<-done
+}
+
+// handlerGrace is how long a handler whose context was cancelled may take to
+// return before its goroutine is abandoned.
+const handlerGrace = 2 * time.Second
+
+// abandonAll gives back what does not heed its context.
+func (s *session) abandonAll() {
+	for _, r := range s.all() {
+		s.log.Warn("task ignores its cancelled context: goroutine abandoned", "task", r.task.Name, "id", r.d.ID)
+		s.finish(r, engine.Settlement{Delivery: r.d, Verdict: engine.Return})
+	}
+}
+
+func (s *session) close() {
+	s.kill(rhubarb.ErrShutdown)
+	s.end()
+	if err := s.recv.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
+		s.log.Warn("close receiver", "err", err)
+	}
+	s.loops.Wait()
+}
+
+func (s *session) all() []*run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*run, 0, len(s.held))
+	for _, r := range s.held {
+		out = append(out, r)
+	}
+	return out
+}
+
+// hold notes a delivery as ours from now on.
+func (s *session) hold(r *run) {
+	s.open.Add(1)
+	s.active.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[r.d] = r
+}
+
+// drop forgets a delivery that is settled or lost. It may be called twice.
+func (s *session) drop(d *engine.Delivery) {
+	s.mu.Lock()
+	_, ok := s.held[d]
+	delete(s.held, d)
+	s.mu.Unlock()
+	if ok {
+		s.active.Add(-1)
+		s.open.Done()
+	}
+}

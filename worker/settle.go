@@ -1,0 +1,132 @@
+package worker
+
+import (
+	"errors"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// settlement is what is handed to the engine, as often as it takes.
+type settlement struct {
+	engine.Settlement
+	run   *run
+	tries int
+}
+
+// maxSettle bounds one batch of settlements.
+const maxSettle = 256
+
+// finish decides a delivery: whoever comes first. It frees the slot at once;
+// the delivery stays held, and its lease renewed, until the engine has it.
+func (s *session) finish(r *run, st engine.Settlement) {
+	if !r.over.CompareAndSwap(false, true) {
+		return
+	}
+	if r.out != nil {
+		r.out.close(engine.ErrSuperseded)
+	}
+	s.settles <- &settlement{Settlement: st, run: r}
+	s.release(1)
+}
+
+// settleLoop gathers what is over and hands it in.
+func (s *session) settleLoop() {
+	batch := make([]*settlement, 0, maxSettle)
+	for {
+		select {
+		case <-s.life.Done():
+			s.discard()
+			return
+		case st := <-s.settles:
+			batch = append(batch[:0], st)
+		}
+		for len(batch) < maxSettle {
+			select {
+			case st := <-s.settles:
+				batch = append(batch, st)
+				continue
+			default:
+			}
+			break
+		}
+		s.settle(batch)
+	}
+}
+
+func (s *session) settle(batch []*settlement) {
+	ss := make([]engine.Settlement, len(batch))
+	for i, st := range batch {
+		ss[i] = st.Settlement
+	}
+	for i, err := range s.recv.Settle(s.life, ss) {
+		st := batch[i]
+		switch {
+		case err == nil:
+			s.drop(st.Delivery)
+			s.announce(st)
+		case errors.Is(err, engine.ErrSuperseded):
+			s.log.Warn("task was given to another worker", "task", st.Delivery.Task, "id", st.Delivery.ID)
+			s.drop(st.Delivery)
+		case errors.Is(err, engine.ErrLimit):
+			s.tooLarge(st, err)
+		default:
+			s.again(st, err)
+		}
+	}
+}
+
+// again hands a settlement in once more, later: the engine is away.
+func (s *session) again(st *settlement, err error) {
+	st.tries++
+	if st.tries == 1 {
+		s.log.Warn("settle task", "task", st.Delivery.Task, "id", st.Delivery.ID, "err", err)
+	}
+	wait := min(50*time.Millisecond<<min(st.tries, 5), time.Second)
+	time.AfterFunc(wait, func() {
+		select {
+		case s.settles <- st:
+		case <-s.life.Done():
+			s.drop(st.Delivery)
+		}
+	})
+}
+
+// tooLarge keeps a short failure in place of what the engine does not carry.
+func (s *session) tooLarge(st *settlement, err error) {
+	if st.tries++; st.tries > 1 { // the short one was refused as well
+		s.log.Error("settle task", "task", st.Delivery.Task, "id", st.Delivery.ID, "err", err)
+		s.drop(st.Delivery)
+		return
+	}
+	s.log.Error("outcome too large", "task", st.Delivery.Task, "id", st.Delivery.ID, "err", err)
+	st.Settlement = st.run.unreadable(err)
+	select {
+	case s.settles <- st:
+	default: // both settlers must not wait for each other
+		go s.settle([]*settlement{st}) // ends with the engine's answer
+	}
+}
+
+// announce tells workers that know a parked task of it.
+func (s *session) announce(st *settlement) {
+	if st.Verdict != engine.Park {
+		return
+	}
+	if err := s.app.Engines().Broker.Broadcast(s.life, topicParked, []byte(st.Delivery.Task)); err != nil {
+		s.log.Warn("announce parked task", "task", st.Delivery.Task, "err", err)
+	}
+}
+
+// discard forgets what could not be handed in: it comes back by the end of its
+// lease.
+func (s *session) discard() {
+	for {
+		select {
+		case st := <-s.settles:
+			s.drop(st.Delivery)
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// maxTake bounds one batch, so that the first of it does not wait for the
+// claims of too many others.
+const maxTake = 256
+
+// take brings messages in until ctx ends or the engine fails for good.
+func (s *session) take(ctx context.Context) error {
+	for {
+		n := s.acquire(ctx)
+		if n == 0 {
+			return ctx.Err()
+		}
+		ds, err := s.recv.Take(ctx, n)
+		s.release(n - len(ds))
+		for _, d := range ds {
+			s.accept(ctx, d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// acquire waits for a free slot and takes what else is free with it. It
+// returns 0 when ctx ends.
+func (s *session) acquire(ctx context.Context) int {
+	select {
+	case <-s.slots:
+	case <-ctx.Done():
+		return 0
+	}
+	n := 1
+	for n < maxTake {
+		select {
+		case <-s.slots:
+			n++
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+func (s *session) release(n int) {
+	for range n {
+		s.slots <- struct{}{}
+	}
+}
+
+// accept starts what was taken, or gives it back if the worker is stopping. It
+// is the place where a task that must wait for a limit of its own will be held
+// up.
+func (s *session) accept(ctx context.Context, d *engine.Delivery) {
+	r := &run{s: s, d: d}
+	s.hold(r)
+	if ctx.Err() != nil {
+		s.finish(r, engine.Settlement{Delivery: d, Verdict: engine.Return})
+		return
+	}
+	go r.start() // ends with finish, which s.open waits for
+}

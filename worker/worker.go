@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/internal/celery"
+)
+
+// Options configures a Worker. The zero value is ready to use.
+type Options struct {
+	// Queues to take from. Empty means the app's default queue.
+	Queues []string
+
+	// Concurrency is how many tasks may run at once. Zero means 100.
+	Concurrency int
+
+	// Grace is how long running tasks may go on after Run's context ends.
+	// Zero means 10 seconds; negative means no limit.
+	Grace time.Duration
+
+	// MaxDeliveries is how often a message may be handed out without being
+	// settled before it is dead-lettered. Zero means 5; negative means no
+	// limit.
+	MaxDeliveries int
+
+	// MaxBody bounds a message's body after decompression, in bytes. Zero
+	// means 16 MiB.
+	MaxBody int
+
+	// Name is the worker's node name. Empty means celery@<host>.
+	Name string
+
+	// Run is middleware around every handler, the first one outermost.
+	Run []func(next rhubarb.Handler) rhubarb.Handler
+
+	// Logger gets what an operator should know; nil means slog.Default().
+	// Nothing is logged per task at Info and payloads never are.
+	Logger *slog.Logger
+}
+
+const (
+	defaultConcurrency = 100
+	defaultGrace       = 10 * time.Second
+)
+
+// Worker runs tasks. It is made once and its Run is called once at a time.
+type Worker struct {
+	app     *rhubarb.App
+	tasks   map[string]*task
+	opts    Options
+	log     *slog.Logger
+	running atomic.Bool
+	beaten  atomic.Int64 // Unix nanoseconds of the last good heartbeat
+	active  atomic.Int64
+}
+
+// task is a definition with its middleware.
+type task struct {
+	*rhubarb.Definition
+	run rhubarb.Handler
+}
+
+// New makes a worker for the tasks. Two tasks of one name, and engines that do
+// not keep messages, results and streams together, are errors.
+func New(app *rhubarb.App, tasks []rhubarb.Runnable, opts *Options) (*Worker, error) {
+	w := &Worker{app: app, tasks: make(map[string]*task, len(tasks))}
+	if opts != nil {
+		w.opts = *opts
+	}
+	if err := w.defaults(); err != nil {
+		return nil, fmt.Errorf("worker: new: %w", err)
+	}
+	if !app.Engines().Unified() {
+		return nil, errors.New("worker: new: broker, results and streams must be one engine in this version")
+	}
+	for _, t := range tasks {
+		def := t.Definition()
+		if w.tasks[def.Name] != nil {
+			return nil, fmt.Errorf("worker: new: two tasks are named %q", def.Name)
+		}
+		run := def.Run
+		for _, mw := range slices.Backward(w.opts.Run) {
+			run = mw(run)
+		}
+		w.tasks[def.Name] = &task{Definition: def, run: run}
+	}
+	return w, nil
+}
+
+func (w *Worker) defaults() error {
+	o := &w.opts
+	if len(o.Queues) == 0 {
+		o.Queues = []string{w.app.DefaultQueue()}
+	}
+	for _, q := range o.Queues {
+		if q == "" || len(q) > engine.MaxQueue {
+			return fmt.Errorf("queue name %q has %d bytes, it needs 1 to %d", q, len(q), engine.MaxQueue)
+		}
+	}
+	if o.Concurrency < 0 {
+		return fmt.Errorf("concurrency %d is negative", o.Concurrency)
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = defaultConcurrency
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		o.Name = "celery@" + host
+	}
+	if w.log = o.Logger; w.log == nil {
+		w.log = slog.Default()
+	}
+	return nil
+}
+
+// Name returns the worker's node name.
+func (w *Worker) Name() string { return w.opts.Name }
+
+// Active returns how many tasks it holds now.
+func (w *Worker) Active() int { return int(w.active.Load()) }
+
+// Beaten returns when the engine last answered this worker; the zero time if
+// it never did. A worker that runs well is beaten every 2.5 seconds.
+func (w *Worker) Beaten() time.Time {
+	ns := w.beaten.Load()
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+// Run takes and runs tasks until ctx ends, then stops as the package describes
+// and returns nil. An error means that the engine cannot be used any more, or
+// that the worker runs already.
+func (w *Worker) Run(ctx context.Context) error {
+	if !w.running.CompareAndSwap(false, true) {
+		return errors.New("worker: run: it is running already")
+	}
+	defer w.running.Store(false)
+
+	recv, err := w.app.Engines().Broker.Receive(ctx, engine.ReceiveOptions{
+		Queues: w.opts.Queues, Owner: w.opts.Name, MaxDeliveries: w.opts.MaxDeliveries, Shelve: w.shelve,
+	})
+	if err != nil {
+		return fmt.Errorf("worker: receive from %v: %w", w.opts.Queues, err)
+	}
+	s := newSession(ctx, w, recv)
+	defer s.close()
+	s.start(ctx)
+	err = s.take(ctx)
+	s.stop()
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("worker: take from %v: %w", w.opts.Queues, err)
+	}
+	return nil
+}
+
+// shelve is the final state of a message that the engine buries by itself.
+func (w *Worker) shelve(m engine.Message, reason string) engine.State {
+	w.log.Error("message dead-lettered", "task", m.Task, "id", m.ID, "err", reason)
+	return rhubarb.FailedState(m.ID, "WorkerLostError", reason, w.app.KeepResults())
+}
+
+func (w *Worker) limits() celery.Limits { return celery.Limits{MaxBody: w.opts.MaxBody} }

@@ -12,6 +12,6 @@
 //
 // # Reading the source
 //
-// side.go says what a side can do, asynq.go and engine.go do it; cases.go
+// side.go says what a side can do, asynq.go rhubarb.go, embedded.go and engine.go do it; cases.go
 // holds what is measured; main.go runs the rounds and report.go prints them.
 package main

@@ -40,12 +40,16 @@ type side interface {
 	close() error
 }
 
-var sides = []string{"asynq", "memory"}
+var sides = []string{"asynq", "rhubarb", "embedded"}
 
 func openSide(ctx context.Context, o options) (side, error) {
 	switch o.Side {
 	case "asynq":
 		return openAsynq(ctx, o)
+	case "embedded":
+		return openEmbedded(ctx, o)
+	case "rhubarb":
+		return openRhubarb(ctx, o)
 	case "memory":
 		return openMemory(o), nil
 	}

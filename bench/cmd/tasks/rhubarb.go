@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/engine/embedded"
+	"github.com/rhubarb-go/rhubarb/worker"
+)
+
+// embeddedPolicy describes the default of engine/embedded.
+const embeddedPolicy = "embedded engine: file store, written before the answer, fsync every second (SyncInterval 1s)"
+
+type rhubarbSide struct {
+	engine *embedded.Engine
+	app    *rhubarb.App
+	task   *rhubarb.Task[job, rhubarb.None]
+	handle atomic.Pointer[func(job)]
+}
+
+func openRhubarb(ctx context.Context, o options) (side, error) {
+	e, err := embedded.Open(ctx, o.Dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	app, err := rhubarb.New(engine.All(e), nil)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	s := &rhubarbSide{engine: e, app: app}
+	var opts []rhubarb.TaskOption
+	if !o.Results {
+		opts = append(opts, rhubarb.IgnoreResult())
+	}
+	s.task = rhubarb.Define("bench.job", s.run, opts...)
+	return s, nil
+}
+
+func (s *rhubarbSide) run(_ context.Context, j job) (rhubarb.None, error) {
+	(*s.handle.Load())(j)
+	return rhubarb.None{}, nil
+}
+
+func (s *rhubarbSide) send(ctx context.Context, j job) error {
+	_, err := s.task.Apply(ctx, s.app, j, callOptions(j)...)
+	return err
+}
+
+func (s *rhubarbSide) fill(ctx context.Context, jobs []job) error {
+	for some := range slices.Chunk(jobs, batch) {
+		calls := make([]*rhubarb.Call, len(some))
+		for i, j := range some {
+			c, err := s.task.Call(j, callOptions(j)...)
+			if err != nil {
+				return err
+			}
+			calls[i] = c
+		}
+		for _, sent := range s.app.Send(ctx, calls...) {
+			if sent.Err != nil {
+				return sent.Err
+			}
+		}
+	}
+	return nil
+}
+
+func callOptions(j job) []rhubarb.CallOption {
+	if j.Due == 0 {
+		return nil
+	}
+	return []rhubarb.CallOption{rhubarb.ETA(j.due())}
+}
+
+func (s *rhubarbSide) work(ctx context.Context, concurrency int, handle func(job)) error {
+	s.handle.Store(&handle)
+	w, err := worker.New(s.app, []rhubarb.Runnable{s.task}, &worker.Options{Concurrency: concurrency})
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}
+
+func (s *rhubarbSide) waiting(ctx context.Context) (int, error) { return waiting(ctx, s.engine) }
+
+func (s *rhubarbSide) servers() []int { return nil }
+
+func (s *rhubarbSide) policy() string { return embeddedPolicy }
+
+func (s *rhubarbSide) close() error { return s.engine.Close() }

@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb"
+)
+
+// Options configures a Gateway. The zero value is ready to use.
+type Options struct {
+	// Tasks are those the gateway knows: it checks their arguments, honours
+	// their defaults and describes them in /openapi.json.
+	Tasks []rhubarb.Runnable
+
+	// Unknown says what becomes of calls of tasks that are not in Tasks. The
+	// zero value allows them only when Tasks is empty.
+	Unknown Unknown
+
+	// Token, if set, is needed as a bearer token on every route but the health
+	// checks.
+	Token string
+
+	// Origins are further sites, for example "https://app.example.org", whose
+	// pages may call and read. Empty means the gateway's own only.
+	Origins []string
+
+	// Prefix is the path under which the gateway is mounted, for example
+	// "/api", without a slash at the end. Empty means the root.
+	Prefix string
+
+	// MaxBody bounds the body of a request in bytes. Zero means 1 MiB.
+	MaxBody int64
+
+	// MaxWait bounds ?wait= of a state. Zero means one minute.
+	MaxWait time.Duration
+
+	// Beaten returns when the engine last answered this process's worker, as
+	// worker.Worker.Beaten does. Nil means that no worker runs here; then
+	// readiness asks the engine alone.
+	Beaten func() time.Time
+
+	// Logger gets what an operator should know; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Unknown says what becomes of calls of tasks that the gateway does not know.
+type Unknown uint8
+
+// The values of [Options].Unknown.
+const (
+	UnknownAuto   Unknown = iota // allow when Tasks is empty, else refuse
+	UnknownAllow                 // send; a worker somewhere may know them
+	UnknownRefuse                // 404
+)
+
+const (
+	defaultMaxBody = 1 << 20
+	defaultMaxWait = time.Minute
+)
+
+// Gateway is the HTTP side of an app. Its methods may be called at once.
+type Gateway struct {
+	app     *rhubarb.App
+	opts    Options
+	log     *slog.Logger
+	tasks   map[string]*rhubarb.Definition
+	token   [sha256.Size]byte
+	cross   *http.CrossOriginProtection
+	openAPI []byte
+	metrics *Metrics
+	mux     *http.ServeMux
+
+	done  chan struct{} // closed by Drain
+	drain sync.Once
+}
+
+// New makes a gateway. Two tasks of one name, an origin that is not one and
+// negative limits are errors. Nil options are the defaults.
+func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
+	g := &Gateway{
+		app: app, tasks: map[string]*rhubarb.Definition{}, cross: http.NewCrossOriginProtection(),
+		mux: http.NewServeMux(), done: make(chan struct{}),
+	}
+	if opts != nil {
+		g.opts = *opts
+	}
+	if err := g.defaults(); err != nil {
+		return nil, fmt.Errorf("gateway: new: %w", err)
+	}
+	for _, t := range g.opts.Tasks {
+		def := t.Definition()
+		if g.tasks[def.Name] != nil {
+			return nil, fmt.Errorf("gateway: new: two tasks are named %q", def.Name)
+		}
+		g.tasks[def.Name] = def
+	}
+	g.token = sha256.Sum256([]byte(g.opts.Token))
+	var err error
+	if g.openAPI, err = g.describe(); err != nil {
+		return nil, fmt.Errorf("gateway: new: describe tasks: %w", err)
+	}
+	g.metrics = newMetrics(app, g.tasks)
+	g.routes()
+	return g, nil
+}
+
+func (g *Gateway) defaults() error {
+	o := &g.opts
+	if o.MaxBody < 0 || o.MaxWait < 0 {
+		return errors.New("limits must not be negative")
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = defaultMaxWait
+	}
+	if o.Prefix != "" && (!strings.HasPrefix(o.Prefix, "/") || strings.HasSuffix(o.Prefix, "/") || strings.ContainsAny(o.Prefix, "{} ")) {
+		return fmt.Errorf("prefix %q must begin with a slash and not end with one", o.Prefix)
+	}
+	for _, origin := range o.Origins {
+		if err := g.cross.AddTrustedOrigin(origin); err != nil {
+			return fmt.Errorf("origin %q: %w", origin, err)
+		}
+	}
+	if o.Unknown == UnknownAuto {
+		o.Unknown = UnknownRefuse
+		if len(o.Tasks) == 0 {
+			o.Unknown = UnknownAllow
+		}
+	}
+	if g.log = o.Logger; g.log == nil {
+		g.log = slog.Default()
+	}
+	return nil
+}
+
+// Metrics returns the gateway's numbers, to which a worker in this process
+// adds its own with [Metrics.Run].
+func (g *Gateway) Metrics() *Metrics { return g.metrics }
+
+// ServeHTTP answers a request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+
+// Drain ends long polls and event streams, so that an http.Server can shut
+// down; clients come back by themselves, to another process. Register it with
+// http.Server.RegisterOnShutdown. It returns at once and may be called twice.
+func (g *Gateway) Drain() { g.drain.Do(func() { close(g.done) }) }
+
+// route is what a path does, by method.
+type route struct {
+	path string
+	open bool // needs no token
+	raw  bool // its handler needs the connection itself: nothing is wrapped
+	by   map[string]http.HandlerFunc
+}
+
+func (g *Gateway) routes() {
+	get := func(h http.HandlerFunc) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{http.MethodGet: h, http.MethodHead: h}
+	}
+	post := func(h http.HandlerFunc) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{http.MethodPost: h}
+	}
+	tasks := get(g.state)
+	tasks[http.MethodPost] = g.call
+	for _, rt := range []route{
+		{path: "/tasks/{id}", by: tasks},
+		{path: "/tasks/{id}/revoke", by: post(g.revoke)},
+		{path: "/openapi.json", by: get(g.document)},
+		{path: "/metrics", by: get(g.metrics.handler().ServeHTTP)},
+		{path: "/healthz", open: true, by: get(g.health)},
+		{path: "/readyz", open: true, by: get(g.ready)},
+	} {
+		g.mux.Handle(g.opts.Prefix+rt.path, g.guard(rt))
+	}
+	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem{Status: http.StatusNotFound, Detail: "there is nothing at " + r.URL.Path + "; see " + g.opts.Prefix + "/openapi.json"}.write(w)
+	})
+}

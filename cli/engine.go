@@ -2,14 +2,25 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/engine/dial"
 )
 
-// dialEngines opens the engines of a URL.
-func dialEngines(_ context.Context, _, _ string, _ *slog.Logger) (engine.Set, io.Closer, error) {
-	return engine.Set{}, nil, errors.New("cli: no engine was given: fill Program.Open")
+// dialer opens engines by URL, and the embedded one in dir when there is none.
+func dialer(syncAlways bool) Opener {
+	return func(ctx context.Context, url, dir string, log *slog.Logger) (engine.Set, io.Closer, error) {
+		if url == "" {
+			url = "file:" + dir
+		}
+		set, closeEngines, err := dial.Dial(ctx, url, &dial.Options{Logger: log, SyncAlways: syncAlways})
+		return set, closer(closeEngines), err
+	}
 }
+
+// closer makes a function an io.Closer.
+type closer func() error
+
+func (c closer) Close() error { return c() }

@@ -46,6 +46,7 @@ type Env struct {
 
 	opener Opener
 	color  bool
+	asks   bool // a person can be asked
 	tty    bool
 
 	mu     sync.Mutex
@@ -55,11 +56,12 @@ type Env struct {
 
 // globals are the flags of every subcommand.
 type globals struct {
-	URL      string           `name:"url" placeholder:"URL" env:"RHUBARB_URL,CELERY_BROKER_URL" help:"Engine: nats://host:4222, mem: (this process only), or nothing for the embedded one."`
-	Data     string           `name:"data" placeholder:"DIR" env:"RHUBARB_DATA" default:"rhubarb-data" help:"Data directory of the embedded engine (${default})."`
-	LogLevel slog.Level       `name:"log-level" env:"RHUBARB_LOG_LEVEL" default:"info" help:"Log from debug, info, warn or error on (${default})."`
-	JSON     bool             `name:"json" help:"Write JSON, one document per line."`
-	Version  kong.VersionFlag `name:"version" help:"Print the version and exit."`
+	URL      string           `name:"url" placeholder:"URL" env:"RHUBARB_URL,CELERY_BROKER_URL" help:"Engine: nats://host:4222, mem: (this process only), or nothing for the embedded one." group:"Flags of every command:"`
+	Data     string           `name:"data" placeholder:"DIR" env:"RHUBARB_DATA" default:"rhubarb-data" help:"Data directory of the embedded engine (${default})." group:"Flags of every command:"`
+	Fsync    string           `name:"fsync" env:"RHUBARB_FSYNC" enum:"second,always" default:"second" help:"When the embedded engine syncs to disk: each second or always (${default})." group:"Flags of every command:"`
+	LogLevel slog.Level       `name:"log-level" env:"RHUBARB_LOG_LEVEL" default:"info" help:"Log from debug, info, warn or error on (${default})." group:"Flags of every command:"`
+	JSON     bool             `name:"json" help:"Write JSON, one document per line." group:"Flags of every command:"`
+	Version  kong.VersionFlag `name:"version" help:"Print the version and exit." group:"Flags of every command:"`
 }
 
 func (p Program) env(g *globals, stdout, stderr io.Writer) (*Env, error) {
@@ -68,11 +70,12 @@ func (p Program) env(g *globals, stdout, stderr io.Writer) (*Env, error) {
 		Stdin: p.Stdin, Stdout: stdout, Stderr: stderr, opener: p.Open,
 		tty: isTerminal(stdout), color: isTerminal(stdout) && wantsColor(),
 	}
+	e.asks = p.Stdin != nil || isTerminal(os.Stdin) && isTerminal(stderr)
 	if e.Stdin == nil {
 		e.Stdin = os.Stdin
 	}
 	if e.opener == nil {
-		e.opener = dialEngines
+		e.opener = dialer(g.Fsync == "always")
 	}
 	e.Log = newLogger(stderr, g.LogLevel, g.JSON)
 	return e, nil
@@ -84,7 +87,7 @@ func newLogger(w io.Writer, level slog.Level, asJSON bool) *slog.Logger {
 	case asJSON:
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case isTerminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !wantsColor()}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !wantsColor()}))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -81,7 +82,12 @@ func (p Program) Main() {
 // returns the exit code. When ctx ends, the subcommand stops.
 func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Writer) (exit int) {
 	defer func() {
-		if code, ok := recover().(kongExit); ok { // --help and --version end here
+		r := recover()
+		code, ok := r.(kongExit) // --help and --version end here
+		if !ok && r != nil {
+			panic(r)
+		}
+		if ok {
 			exit = int(code)
 		}
 	}()
@@ -92,7 +98,8 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return int(report(stderr, p.name(), g.JSON, usageError(err)))
+		asJSON := slices.Contains(args, "--json") // flags do not count yet
+		return int(report(stderr, p.name(), asJSON, usageError(err)))
 	}
 	env, err := p.env(&g.globals, stdout, stderr)
 	if err != nil {

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/gateway"
+	"github.com/rhubarb-go/rhubarb/worker"
+)
+
+type serveCmd struct {
+	workerFlags
+
+	Addr    string   `name:"addr" default:"localhost:8080" help:"Address to listen on (${default})."`
+	Worker  bool     `name:"worker" help:"Run tasks in this process as well."`
+	AnyTask bool     `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
+	Token   string   `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
+	Origins []string `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
+	MaxBody int64    `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
+}
+
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, env *Env) error {
+	app, err := env.App(ctx)
+	if err != nil {
+		return err
+	}
+	var w *worker.Worker
+	opts := &gateway.Options{Tasks: env.Tasks, Token: c.Token, Origins: c.Origins, MaxBody: c.MaxBody, Logger: env.Log}
+	if c.AnyTask {
+		opts.Unknown = gateway.UnknownAllow
+	}
+	if c.Worker {
+		opts.Beaten = func() time.Time { return w.Beaten() }
+	}
+	g, err := gateway.New(app, opts)
+	if err != nil {
+		return Exit(BadInput, err)
+	}
+	if c.Worker {
+		if w, err = c.worker(app, env, g.Metrics().Run); err != nil {
+			return err
+		}
+	}
+	ln, err := listen(ctx, c.Addr)
+	if err != nil {
+		return err
+	}
+	if c.Token == "" && !loopback(ln.Addr()) {
+		env.Log.Warn("everyone who reaches this address may call tasks: set RHUBARB_HTTP_TOKEN or listen on localhost", "addr", ln.Addr().String())
+	}
+	return c.all(ctx, ln, g, w, app, env)
+}
+
+// all runs server and worker until ctx ends or one of them fails.
+func (c *serveCmd) all(ctx context.Context, ln net.Listener, g *gateway.Gateway, w *worker.Worker, app *rhubarb.App, env *Env) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.serve(ctx, ln, g, env.Log) })
+	if w != nil {
+		group.Go(func() error { return c.run(ctx, w, app, env) })
+	}
+	env.Log.Info("serving", "url", "http://"+ln.Addr().String(), "tasks", len(env.Tasks))
+	return group.Wait()
+}
+
+// listen says what to do when it cannot.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("the address %s is in use: stop the program that listens there or choose another with --addr", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("the address %s needs a privileged user: choose a port above 1023 with --addr", addr)
+	}
+	return nil, badInput("listen on %s: %w", addr, err)
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// Limits of the HTTP server. There is no limit on writing, since streams last,
+// and the gateway itself limits the reading of bodies.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+func (c *serveCmd) serve(ctx context.Context, ln net.Listener, g *gateway.Gateway, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler: g, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Serve(ln) }() // ends with Shutdown or Close below
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	// Ready turns false, long polls and streams end, then the rest is waited for.
+	g.Drain()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(c.Grace, time.Second))
+	defer cancel()
+	err := srv.Shutdown(end)
+	if err != nil {
+		err = errors.Join(err, srv.Close())
+	}
+	<-stopped
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("requests were cut off: they outlasted the grace", "grace", c.Grace)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/worker"
+)
+
+// workerFlags are those of every subcommand that runs tasks.
+type workerFlags struct {
+	Queues        []string      `name:"queues" short:"Q" placeholder:"NAME,…" help:"Queues to take from (celery)."`
+	Concurrency   int           `name:"concurrency" short:"c" placeholder:"N" help:"How many tasks may run at once (100)."`
+	Grace         time.Duration `name:"grace" default:"10s" help:"How long running tasks may go on after a stop, 0 for not at all (${default})."`
+	MaxDeliveries int           `name:"max-deliveries" placeholder:"N" help:"Dead-letter a message that was handed out N times and never settled (5)."`
+	Node          string        `name:"node" placeholder:"NAME" help:"This worker's name (celery@host)."`
+}
+
+// worker makes a worker of the program's tasks.
+func (f *workerFlags) worker(app *rhubarb.App, env *Env, mw ...func(rhubarb.Handler) rhubarb.Handler) (*worker.Worker, error) {
+	if len(env.Tasks) == 0 {
+		return nil, badInput("this program has no tasks to run: give them to cli.Main in your own program")
+	}
+	grace := f.Grace
+	if grace == 0 {
+		grace = time.Nanosecond // zero means the default there
+	}
+	w, err := worker.New(app, env.Tasks, &worker.Options{
+		Queues: f.Queues, Concurrency: f.Concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
+		Name: f.Node, Run: mw, Logger: env.Log,
+	})
+	if err != nil {
+		return nil, Exit(BadInput, err)
+	}
+	return w, nil
+}
+
+func (f *workerFlags) queues(app *rhubarb.App) []string {
+	if len(f.Queues) > 0 {
+		return f.Queues
+	}
+	return []string{app.DefaultQueue()}
+}
+
+// run runs the worker until ctx ends.
+func (f *workerFlags) run(ctx context.Context, w *worker.Worker, app *rhubarb.App, env *Env) error {
+	env.Log.Info("worker started", "name", w.Name(), "queues", f.queues(app), "tasks", len(env.Tasks))
+	if err := w.Run(ctx); err != nil {
+		return Exit(Unreachable, err)
+	}
+	env.Log.Info("worker stopped", "name", w.Name())
+	return nil
+}
+
+type workerCmd struct {
+	workerFlags
+}
+
+// Help is what worker --help says further.
+func (c *workerCmd) Help() string {
+	return "SIGINT or SIGTERM stops softly: running tasks go on for the grace, what has not started goes back at once. " +
+		"A second signal ends the process; its tasks are run again by another worker."
+}
+
+// Run runs the worker.
+func (c *workerCmd) Run(ctx context.Context, env *Env) error {
+	app, err := env.App(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := c.worker(app, env)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, w, app, env)
+}

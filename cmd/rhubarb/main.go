@@ -1,0 +1,8 @@
+// Command rhubarb serves, calls and looks after background tasks, and shows
+// what they can do. A program with tasks of its own has the same subcommands
+// through package cli.
+package main
+
+import "github.com/rhubarb-go/rhubarb/cli"
+
+func main() { cli.Program{Name: "rhubarb"}.Main() }

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +20,25 @@ func TestEmbeddedEngineKeepsWhatWasSent(t *testing.T) {
 	exit, out, errs := s.run("queues", "--data", dir, "--json")
 	if exit != 0 || errs != "" || !strings.HasPrefix(out, `{"name":"celery","ready":1,"delayed":0,"held":0,`) {
 		t.Errorf("got exit %d, stderr %q and %s", exit, errs, out)
+	}
+}
+
+// A second program on the same directory joins the engine of the first.
+func TestProgramsShareTheEmbeddedEngine(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := &shell{t: t, p: cli.Program{Name: "app", Tasks: tasks}}
+	ctx, stop := context.WithCancel(t.Context())
+	errs, exit := watched(), make(chan int, 1)
+	go func() { exit <- s.p.Run(ctx, []string{"worker", "--data", dir}, io.Discard, errs) }()
+	errs.has(t, "worker started")
+	s.want(0, "3\n", "", "call", "math.add", "1", "2", "--wait", "--data", dir)
+	s.want(0, "one \nprogress 1 of 2\ntwo\nprogress 2 of 2\n{\"words\":2}\nsaid\n", "",
+		"call", "talk", `["one ", "two"]`, "--follow", "--data", dir)
+	s.want(1, "", "app: task d1 is REJECTED: Reject: not today\n", "call", "refuse", "--id", "d1", "--wait", "--data", dir)
+	s.want(0, "", "dropped 1 message\n", "dead", "drop", "d1", "--yes", "--data", dir)
+	stop()
+	if got := <-exit; got != 0 {
+		t.Errorf("worker: got exit %d, %q, want 0", got, errs)
 	}
 }
 

@@ -97,6 +97,7 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
+	maxSpread         = 5 * time.Second // over which streams are closed at a stop
 )
 
 func (c *serveCmd) serve(ctx context.Context, ln net.Listener, g *gateway.Gateway, log *slog.Logger) error {
@@ -112,9 +113,9 @@ func (c *serveCmd) serve(ctx context.Context, ln net.Listener, g *gateway.Gatewa
 	case <-ctx.Done():
 	}
 	// Ready turns false, long polls and streams end, then the rest is waited for.
-	g.Drain()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(c.Grace, time.Second))
 	defer cancel()
+	g.Drain(end, min(c.Grace/2, maxSpread))
 	err := srv.Shutdown(end)
 	if err != nil {
 		err = errors.Join(err, srv.Close())

@@ -1,12 +1,14 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -31,7 +33,7 @@ func ExampleNew() {
 	mux.Handle("/api/", g)
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
-	defer g.Drain() // before the server waits for its requests
+	defer g.Drain(context.Background(), time.Second) // before the server waits for its requests
 
 	for _, body := range []string{
 		`{"kwargs": {"a": 1, "b": 2}, "options": {"task_id": "first"}}`,

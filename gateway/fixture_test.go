@@ -75,7 +75,7 @@ func open(t *testing.T, opts gateway.Options) *site {
 	}
 	srv := httptest.NewServer(g)
 	t.Cleanup(srv.Close)
-	t.Cleanup(g.Drain)
+	t.Cleanup(func() { g.Drain(context.Background(), 0) })
 	return &site{t, app, g, srv.URL}
 }
 

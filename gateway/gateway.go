@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/sse"
 )
 
 // Options configures a Gateway. The zero value is ready to use.
@@ -76,9 +78,11 @@ type Gateway struct {
 	openAPI []byte
 	metrics *Metrics
 	mux     *http.ServeMux
+	stats   sse.Stats
 
-	done  chan struct{} // closed by Drain
-	drain sync.Once
+	streams sse.Drain
+	done    chan struct{} // closed by Drain
+	drain   sync.Once
 }
 
 // New makes a gateway. Two tasks of one name, an origin that is not one and
@@ -106,7 +110,7 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 	if g.openAPI, err = g.describe(); err != nil {
 		return nil, fmt.Errorf("gateway: new: describe tasks: %w", err)
 	}
-	g.metrics = newMetrics(app, g.tasks)
+	g.metrics = newMetrics(app, g.tasks, &g.stats)
 	g.routes()
 	return g, nil
 }
@@ -149,10 +153,14 @@ func (g *Gateway) Metrics() *Metrics { return g.metrics }
 // ServeHTTP answers a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
-// Drain ends long polls and event streams, so that an http.Server can shut
-// down; clients come back by themselves, to another process. Register it with
-// http.Server.RegisterOnShutdown. It returns at once and may be called twice.
-func (g *Gateway) Drain() { g.drain.Do(func() { close(g.done) }) }
+// Drain ends long polls and, spread over the grace, event streams, so that an
+// http.Server can shut down, for which call it before. Clients come back by
+// themselves, to another process. Readiness is over at once. It returns when
+// all are closed; when ctx ends it closes the rest at once.
+func (g *Gateway) Drain(ctx context.Context, grace time.Duration) {
+	g.drain.Do(func() { close(g.done) })
+	g.streams.Close(ctx, grace)
+}
 
 // route is what a path does, by method.
 type route struct {
@@ -173,6 +181,7 @@ func (g *Gateway) routes() {
 	tasks[http.MethodPost] = g.call
 	for _, rt := range []route{
 		{path: "/tasks/{id}", by: tasks},
+		{path: "/tasks/{id}/events", raw: true, by: get(g.follow)},
 		{path: "/tasks/{id}/revoke", by: post(g.revoke)},
 		{path: "/openapi.json", by: get(g.document)},
 		{path: "/metrics", by: get(g.metrics.handler().ServeHTTP)},

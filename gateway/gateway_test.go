@@ -233,8 +233,8 @@ func TestWaitIsBounded(t *testing.T) {
 
 func TestDrainEndsLongPolls(t *testing.T) {
 	s := open(t, gateway.Options{})
-	s.g.Drain()
-	s.g.Drain()
+	s.g.Drain(t.Context(), 0)
+	s.g.Drain(t.Context(), 0)
 	if got := s.state("never"); got.Status != engine.Pending {
 		t.Errorf("got %+v, want PENDING at once", got)
 	}
@@ -245,7 +245,7 @@ func TestDrainEndsLongPolls(t *testing.T) {
 
 func TestTokenIsNeededButForHealth(t *testing.T) {
 	s := open(t, gateway.Options{Token: "sesame"})
-	for _, path := range []string{"/tasks/x", "/openapi.json", "/metrics", "/tasks/x?access_token=sesame"} {
+	for _, path := range []string{"/tasks/x", "/tasks/x/events", "/openapi.json", "/metrics", "/tasks/x?access_token=sesame"} {
 		res := s.do("GET", path, "", "Authorization", "Bearer sesam")
 		expectProblem(t, res, 401, "Authorization: Bearer")
 		if !strings.HasPrefix(res.Header.Get("WWW-Authenticate"), "Bearer") {

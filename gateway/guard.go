@@ -22,7 +22,9 @@ func (g *Gateway) guard(rt route) http.Handler {
 		count := &counter{ResponseWriter: w, status: http.StatusOK}
 		start := time.Now()
 		defer func() { g.metrics.request(rt.path, count.status, time.Since(start), rt.raw) }()
-		g.share(count, r, methods)
+		if !rt.raw || r.Method == http.MethodOptions { // streams do this themselves
+			g.share(count, r, methods)
+		}
 		if r.Method == http.MethodOptions {
 			count.Header().Set("Allow", methods)
 			count.WriteHeader(http.StatusNoContent)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/sse"
 )
 
 // Metrics are the numbers of /metrics, in a registry of their own. Its methods
@@ -28,7 +29,7 @@ type Metrics struct {
 	took     *prometheus.HistogramVec
 }
 
-func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition) *Metrics {
+func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams *sse.Stats) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), tasks: tasks,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -49,6 +50,7 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition) *Metrics
 		&queueCollector{broker: app.Engines().Broker},
 		collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(streamCollectors(streams)...)
 	return m
 }
 

@@ -29,6 +29,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		"rhubarb_tasks_running 0",
 		`rhubarb_http_requests_total{code="202",route="/tasks/{id}"} 3`,
 		`rhubarb_http_requests_total{code="404",route="/tasks/{id}"} 1`,
+		"rhubarb_sse_connections 0",
 		"go_build_info", "go_goroutines", "process_open_fds",
 	} {
 		if !strings.Contains(res.body, want) {

@@ -50,9 +50,12 @@ func (c *callCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	if err := gateway.Check(app, call); err != nil {
+		return badInput("call %s: %w", c.Name, err)
+	}
 	sent := app.Send(ctx, call)[0]
 	if sent.Err != nil {
-		return sendError(sent.Err)
+		return engineError(sent.Err)
 	}
 	ctx, cancel := limit(ctx, c.Timeout)
 	defer cancel()

@@ -32,6 +32,7 @@ func TestBadCallsAreUsageErrors(t *testing.T) {
 		{"a header of the protocol's", []string{"math.add", "1", "--header", "task=x"}, `header "task" belongs to the protocol`},
 		{"args that are no array", []string{"math.add", "--args", "{}"}, "--args: {} is not a JSON array"},
 		{"kwargs that are no JSON", []string{"math.add", "--kwargs", "{a:1}"}, "--kwargs: {a:1} is not a JSON object"},
+		{"bytes that are not UTF-8", []string{"greet", "\xff"}, `"\xff" is not UTF-8`},
 		{"a name with spaces", []string{"a b"}, "has spaces"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

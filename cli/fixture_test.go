@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +47,15 @@ var (
 		}
 		return "said", rhubarb.Emit(ctx, map[string]int{"words": len(words)})
 	})
-	tasks = []rhubarb.Runnable{add, greet, fail, refuse, flaky, talk}
+	// deaf does not return in its first attempt, whatever it is told.
+	deaf = rhubarb.Define("once.deaf", func(ctx context.Context, _ rhubarb.None) (string, error) {
+		if n := rhubarb.Current(ctx).Attempt; n > 1 {
+			return fmt.Sprintf("attempt %d", n), nil
+		}
+		fmt.Fprintln(os.Stderr, "deaf now")
+		select {}
+	})
+	tasks = []rhubarb.Runnable{add, greet, fail, refuse, flaky, talk, deaf}
 )
 
 // shell runs subcommands of one program on one engine.

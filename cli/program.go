@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -10,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
@@ -96,7 +98,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	if err != nil {
 		return int(report(stderr, p.name(), false, Exit(BadInput, err)))
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parse(parser, args)
 	if err != nil {
 		asJSON := slices.Contains(args, "--json") // flags do not count yet
 		return int(report(stderr, p.name(), asJSON, usageError(err)))
@@ -108,6 +110,16 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = errors.Join(parsed.Run(env), env.close())
 	return int(report(stderr, p.name(), g.JSON, err))
+}
+
+// parse refuses bytes that are not text ahead of kong, which replaces them.
+func parse(parser *kong.Kong, args []string) (*kong.Context, error) {
+	for _, a := range args {
+		if !utf8.ValidString(a) {
+			return nil, fmt.Errorf("the argument %.60q is not UTF-8", a)
+		}
+	}
+	return parser.Parse(args)
 }
 
 func (p Program) options(stdout, stderr io.Writer) []kong.Option {

@@ -133,17 +133,6 @@ func engineError(err error) error {
 	return Exit(Unreachable, err)
 }
 
-// sendError tells a call that was refused from an engine that did not answer.
-func sendError(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, engine.ErrClosed) {
-		return Exit(Unreachable, err)
-	}
-	if code := codeOf(err); code != Failed {
-		return err
-	}
-	return Exit(BadInput, err)
-}
-
 func checkIDs(ids ...string) error {
 	for _, id := range ids {
 		if id == "" || len(id) > engine.MaxID {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
@@ -46,7 +47,12 @@ func (f *workerFlags) queues(app *rhubarb.App) []string {
 // run runs the worker until ctx ends.
 func (f *workerFlags) run(ctx context.Context, w *worker.Worker, app *rhubarb.App, env *Env) error {
 	env.Log.Info("worker started", "name", w.Name(), "queues", f.queues(app), "tasks", len(env.Tasks))
-	if err := w.Run(ctx); err != nil {
+	stop := context.AfterFunc(ctx, func() {
+		env.Log.Info("worker stopping", "name", w.Name(), "running", w.Active(), "grace", f.Grace)
+	})
+	err := w.Run(ctx)
+	stop()
+	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) { // a stop while it started is a stop
 		return Exit(Unreachable, err)
 	}
 	env.Log.Info("worker stopped", "name", w.Name())

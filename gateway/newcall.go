@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/rhubarb-go/rhubarb"
 )
 
@@ -60,4 +62,17 @@ func defaultOptions(d rhubarb.Defaults) []rhubarb.CallOption {
 		opts = append(opts, rhubarb.ExpiresIn(d.Expires))
 	}
 	return opts
+}
+
+// Check completes a call as far as it takes for the app to check it whole, and
+// returns what is wrong with it. Errors of sending it are then the engine's.
+func Check(app *rhubarb.App, c *rhubarb.Call) error {
+	if c.ID == "" {
+		c.ID = uuid.NewString()
+	}
+	if c.Queue == "" {
+		c.Queue = app.DefaultQueue()
+	}
+	_, err := app.Publication(c)
+	return err
 }

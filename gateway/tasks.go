@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
 )
@@ -55,27 +53,16 @@ func (g *Gateway) readCall(w http.ResponseWriter, r *http.Request) (*rhubarb.Cal
 	if errors.As(err, &wrong) {
 		errs = append(wrong.Fields, errs...)
 	}
-	switch {
-	case len(errs) > 0:
+	if len(errs) > 0 {
 		return nil, fields(http.StatusUnprocessableEntity, errs...)
-	case err != nil:
+	}
+	if err == nil {
+		err = Check(g.app, c)
+	}
+	if err != nil {
 		return nil, problem{Status: http.StatusUnprocessableEntity, Detail: plain(err)}
 	}
-	return c, g.check(c)
-}
-
-// check completes the call as far as the app needs it to check the whole.
-func (g *Gateway) check(c *rhubarb.Call) error {
-	if c.ID == "" {
-		c.ID = uuid.NewString()
-	}
-	if c.Queue == "" {
-		c.Queue = g.app.DefaultQueue()
-	}
-	if _, err := g.app.Publication(c); err != nil {
-		return problem{Status: http.StatusUnprocessableEntity, Detail: plain(err)}
-	}
-	return nil
+	return c, nil
 }
 
 // idempotencyKey reads the header: a bare word or, as the IETF's draft has it,

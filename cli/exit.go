@@ -89,7 +89,7 @@ func report(w io.Writer, name string, asJSON bool, err error) Code {
 	if err == nil || err.Error() == "" || code == Interrupted {
 		return code
 	}
-	text := strings.Join(strings.Fields(err.Error()), " ")
+	text := strings.Join(strings.Fields(safe(err.Error())), " ")
 	if asJSON {
 		raw, _ := json.Marshal(map[string]any{"error": text, "exit": code}) // a string and a number always encode
 		fmt.Fprintf(w, "%s\n", raw)

@@ -61,7 +61,11 @@ func (e *Env) table(header ...any) table {
 func (t table) row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
-		texts[i] = strings.ReplaceAll(fmt.Sprint(c), "\t", " ")
+		if p, ok := c.(painted); ok {
+			texts[i] = string(p)
+			continue
+		}
+		texts[i] = strings.Join(strings.Fields(safe(fmt.Sprint(c))), " ")
 	}
 	fmt.Fprintln(t.w, strings.Join(texts, "\t"))
 }
@@ -76,11 +80,24 @@ const (
 	dim    = "2"
 )
 
-func (e *Env) paint(color, s string) string {
+// painted is text with colours, or text that wants none.
+type painted string
+
+func (e *Env) paint(color, s string) painted {
+	s = e.text(s)
 	if !e.color || color == "" {
-		return s
+		return painted(s)
 	}
-	return "\x1b[" + color + "m" + s + "\x1b[0m"
+	return painted("\x1b[" + color + "m" + s + "\x1b[0m")
+}
+
+// text is what a stranger wrote, as it is, but on a terminal without what
+// could steer it.
+func (e *Env) text(s string) string {
+	if e.tty {
+		return safe(s)
+	}
+	return s
 }
 
 func statusColor(status string) string {
@@ -114,8 +131,7 @@ func plainJSON(raw json.RawMessage) string {
 // maxShown bounds what is shown of a body on a terminal, in bytes.
 const maxShown = 4 << 10
 
-// printable shows bytes from a stranger without letting them steer the
-// terminal.
+// printable shows bytes that may be anything.
 func printable(b []byte) string {
 	more := ""
 	if len(b) > maxShown {
@@ -124,7 +140,7 @@ func printable(b []byte) string {
 	if !utf8.Valid(b) {
 		return fmt.Sprintf("%q", b) + more
 	}
-	return safe(string(b)) + more
+	return string(b) + more
 }
 
 // safe replaces control characters, those of line and tab apart.

@@ -67,7 +67,7 @@ func showResult(env *Env, s rhubarb.State) error {
 	if err := verdict(s); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(env.Stdout, plainJSON(gateway.StateOf(s).Result))
+	_, err := fmt.Fprintln(env.Stdout, env.text(plainJSON(gateway.StateOf(s).Result)))
 	return err
 }
 

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rhubarb-go/rhubarb/engine"
 )
@@ -43,7 +45,7 @@ func show(t *testing.T, env *Env) string {
 
 func TestStreamInLines(t *testing.T) {
 	want := strings.Join([]string{
-		"Once upon\uFFFD[2J",
+		"Once upon\x1b[2J",
 		"progress 1 of 4",
 		"progress 2 of 4",
 		"RETRY ValueError: no ink",
@@ -115,4 +117,51 @@ func TestArgumentsAreJSONOrText(t *testing.T) {
 			t.Errorf("valueOf(%q, %q): got %s, want %s", c.arg, c.typ, got, c.want)
 		}
 	}
+}
+
+// FuzzRecord shows records that a task or a stranger wrote: it never panics,
+// and nothing of theirs steers the terminal.
+func FuzzRecord(f *testing.F) {
+	for _, r := range story {
+		f.Add(string(r.Kind), r.Payload)
+	}
+	f.Add("state", []byte(`{"status":"\u001b[2J","result":{"exc_type":"\u009b1m","exc_message":["\u0007"]}}`))
+	f.Add("progress", []byte(`{"current":1e9,"total":-1}`))
+	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
+		for _, env := range []*Env{{tty: true}, {}, {JSON: true}} {
+			var out bytes.Buffer
+			env.Stdout = &out
+			s := &screen{env: env}
+			for range 2 {
+				if err := s.record(engine.Record{Kind: engine.Kind(kind), Payload: payload}); err != nil {
+					t.Errorf("show %s %q: %v", kind, payload, err)
+				}
+			}
+			s.rest()
+			text := strings.ReplaceAll(out.String(), "\r\x1b[K", "") // ours, for the bar
+			if env.tty && strings.ContainsAny(text, "\x1b\r\a\u009b") {
+				t.Errorf("show %s %q: got %q, which steers the terminal", kind, payload, text)
+			}
+		}
+	})
+}
+
+// FuzzArgument reads arguments: what is sent is JSON, and text comes back as
+// it was.
+func FuzzArgument(f *testing.F) {
+	for _, s := range []string{"", "12", `"a"`, "[1", "null", "a=b", "\xff"} {
+		f.Add(s, "string")
+		f.Add(s, "")
+	}
+	f.Fuzz(func(t *testing.T, arg, typ string) {
+		raw := valueOf(arg, typ)
+		var text string
+		switch {
+		case !json.Valid(raw):
+			t.Errorf("valueOf(%q, %q): got %s, which is not JSON", arg, typ, raw)
+		case json.Valid([]byte(arg)) || !utf8.ValidString(arg):
+		case json.Unmarshal(raw, &text) != nil || text != arg:
+			t.Errorf("valueOf(%q, %q): got %s, want it as text", arg, typ, raw)
+		}
+	})
 }

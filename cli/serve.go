@@ -25,6 +25,7 @@ type serveCmd struct {
 	AnyTask bool     `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
 	Token   string   `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
 	Origins []string `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
+	Hosts   []string `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
 	MaxBody int64    `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
 }
 
@@ -35,7 +36,15 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	var w *worker.Worker
-	opts := &gateway.Options{Tasks: env.Tasks, Token: c.Token, Origins: c.Origins, MaxBody: c.MaxBody, Logger: env.Log}
+	opts := &gateway.Options{Tasks: env.Tasks, Token: c.Token, Origins: c.Origins, Hosts: c.Hosts, MaxBody: c.MaxBody, Logger: env.Log}
+	ln, err := listen(ctx, c.Addr)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	if c.Token == "" && len(c.Hosts) == 0 && loopback(ln.Addr()) {
+		opts.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+	}
 	if c.AnyTask {
 		opts.Unknown = gateway.UnknownAllow
 	}
@@ -50,10 +59,6 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 		if w, err = c.worker(app, env, g.Metrics().Run); err != nil {
 			return err
 		}
-	}
-	ln, err := listen(ctx, c.Addr)
-	if err != nil {
-		return err
 	}
 	if c.Token == "" && !loopback(ln.Addr()) {
 		env.Log.Warn("everyone who reaches this address may call tasks: set RHUBARB_HTTP_TOKEN or listen on localhost", "addr", ln.Addr().String())

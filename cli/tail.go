@@ -58,7 +58,7 @@ func follow(ctx context.Context, env *Env, app *rhubarb.App, id string, from eng
 	case env.JSON:
 		return silent(verdict(s))
 	case s.Status == engine.Success && len(s.Meta) > 0 && (result || string(s.Meta) != "null"):
-		_, err = fmt.Fprintln(env.Stdout, plainJSON(s.Meta))
+		_, err = fmt.Fprintln(env.Stdout, env.text(plainJSON(s.Meta)))
 		return err
 	}
 	return verdict(s)
@@ -139,7 +139,7 @@ func (s *screen) data(payload []byte) error {
 	if len(payload) == 0 || payload[0] != '"' {
 		return s.line("", printable(payload))
 	}
-	text := safe(plainJSON(payload))
+	text := s.env.text(plainJSON(payload))
 	if text == "" {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (s *screen) progress(payload []byte) error {
 		s.rest()
 	}
 	s.bar = true
-	_, err := fmt.Fprint(s.env.Stdout, "\r\x1b[K"+s.env.paint(green, bar(p.Current, p.Total))+
+	_, err := fmt.Fprint(s.env.Stdout, "\r\x1b[K"+string(s.env.paint(green, bar(p.Current, p.Total)))+
 		fmt.Sprintf(" %3d%%  %d of %d", percent(p), p.Current, p.Total))
 	return err
 }
@@ -233,7 +233,7 @@ func reason(result json.RawMessage) string {
 	if json.Unmarshal(x.Message, &args) == nil && len(args) > 0 {
 		text = args[0]
 	}
-	return x.Type + ": " + safe(text)
+	return x.Type + ": " + text
 }
 
 // line writes a line of its own.

@@ -33,6 +33,12 @@ type Options struct {
 	// pages may call and read. Empty means the gateway's own only.
 	Origins []string
 
+	// Hosts are the names under which the gateway may be asked, without port.
+	// Empty means any. A gateway on localhost without a token should name them:
+	// a page of another site can point a name of its own at 127.0.0.1 and then
+	// counts as the same site (DNS rebinding). Health checks are not held to it.
+	Hosts []string
+
 	// Prefix is the path under which the gateway is mounted, for example
 	// "/api", without a slash at the end. Empty means the root.
 	Prefix string

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,22 @@ func TestAnotherSiteMayReadWhenAllowed(t *testing.T) {
 	res = s.do("GET", "/tasks/x", "", "Origin", "https://evil.example")
 	if res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("Vary") != "Origin" {
 		t.Errorf("another origin: got %v", res.Header)
+	}
+}
+
+func TestOnlyItsOwnNamesMayBeAsked(t *testing.T) {
+	s := open(t, gateway.Options{Hosts: []string{"localhost", "::1"}})
+	for host, status := range map[string]int{"localhost:80": 200, "LOCALHOST": 200, "[::1]:8080": 200, "127.0.0.1": 421, "evil.example:8080": 421} {
+		r := httptest.NewRequest("GET", "/tasks/x", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		s.g.ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("host %s: got %d %s, want %d", host, w.Code, w.Body, status)
+		}
+	}
+	if res := s.do("GET", "/readyz", ""); res.StatusCode != 200 {
+		t.Errorf("readyz by address: got %d, want 200", res.StatusCode)
 	}
 }
 

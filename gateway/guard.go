@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,6 +59,10 @@ func (g *Gateway) refuse(rt route, r *http.Request) (problem, bool) {
 	if rt.by[r.Method] == nil {
 		return problem{Status: http.StatusMethodNotAllowed, Detail: r.Method + " does nothing at " + r.URL.Path}, true
 	}
+	if !rt.open && !g.named(r.Host) {
+		return problem{Status: http.StatusMisdirectedRequest, Detail: "this server is not asked as " + r.Host + ": " +
+			"add the name to the gateway's Hosts if it should be"}, true
+	}
 	if err := g.cross.Check(r); err != nil {
 		return problem{Status: http.StatusForbidden, Detail: "the request comes from a page of another site: " +
 			"add its origin to the gateway's Origins if it may call"}, true
@@ -66,6 +71,15 @@ func (g *Gateway) refuse(rt route, r *http.Request) (problem, bool) {
 		return problem{Status: http.StatusUnauthorized, Detail: "send the token as Authorization: Bearer <token>"}, true
 	}
 	return problem{}, false
+}
+
+// named reports whether the gateway may be asked under the host.
+func (g *Gateway) named(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	return len(g.opts.Hosts) == 0 || slices.ContainsFunc(g.opts.Hosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
 func (g *Gateway) authorized(rt route, r *http.Request) bool {

@@ -1,0 +1,459 @@
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+var brokerTests = []test{
+	{"a message arrives as it was sent", "engines carry parts untouched, whatever the bytes", "", arrivesIntact},
+	{"messages come in order", "a queue is first in, first out within a priority", "", inOrder},
+	{"priorities are strict", "an urgent task must not wait behind others", "", strictPriorities},
+	{"queues take turns", "a full queue must not starve another one", "", queuesTakeTurns},
+	{"an idle take is woken", "nothing polls, and work starts at once", "", takeWakes},
+	{"a take ends with its context", "a worker must be able to stop", "", takeEnds},
+	{"a take holds only what it returns", "no worker hoards while another idles", "", holdsOnlyTaken},
+	{"each message has one owner", "a task is not run twice by live workers", "", oneOwner},
+	{"a republished message is one", "a publisher that got no answer sends again", "", republished},
+	{"a key carries one message", "an idempotent call attaches to the first", "", keyed},
+	{"a key is given to one of many", "callers race for it", "", keyRace},
+	{"a key expires", "the same call tomorrow is another call", "", keyExpires},
+	{"a batch is accepted in parts", "one bad message must not refuse the others", "", partialBatch},
+	{"nothing in, nothing out", "callers need no special case for an empty batch", "", emptyBatches},
+	{"limits are exact", "what one engine takes every engine takes, and no engine drops it later", "", limits},
+	{"names may hold anything", "ids and queues come from other people's systems", "", oddNames},
+	{"queues tell their numbers", "people watch them", "", queueNumbers},
+	{"a purge drops what waits", "and nothing that runs", "", purges},
+	{"a broadcast reaches all who listen", "control commands and events go to every worker", "", broadcasts},
+	{"a listener ends with its context", "it must not leak", "", listenEnds},
+	{"topics are checked", "they become names in other systems", "", topics},
+	{"a closed receiver takes nothing", "stopping is final and may be said twice", "", closedReceiver},
+	{"a closed engine says so", "callers tell it from an outage", "", closedBroker},
+	{"a ping tells whether it answers", "readiness checks ask it", "ping", pings},
+}
+
+func arrivesIntact(c *T) {
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	p := engine.Publication{Queue: "q", Priority: 3, Message: engine.Message{
+		ID: "1b4e28ba-2fa1-11d2-883f-0016d3cca427", Task: "mail.send", ContentType: "application/x-thing",
+		ContentEncoding: "binary", Headers: []byte(`{"lang": "py",  "x":[1]}`), Properties: []byte(`{"reply_to":"ü"}`), Body: every,
+	}}
+	bare := engine.Publication{Queue: "q", Priority: 9, Message: engine.Message{ID: "bare"}}
+	c.publish(p, bare)
+	r := c.receiver()
+	ds := c.take(r, 2)
+	for i, want := range []engine.Publication{p, bare} {
+		got := ds[i]
+		if !equalMessages(got.Message, want.Message) {
+			c.Errorf("message:\ngot  %+v\nwant %+v", got.Message, want.Message)
+		}
+		if got.Queue != want.Queue || engine.Step(got.Priority) != engine.Step(want.Priority) {
+			c.Errorf("%q: got queue %q, priority %d, want %q, %d", want.ID, got.Queue, got.Priority, want.Queue, want.Priority)
+		}
+		if got.Attempt != 1 || got.Deliveries != 1 || got.Fence == 0 {
+			c.Errorf("%q: got attempt %d, delivery %d, fence %d, want 1, 1 and not 0", want.ID, got.Attempt, got.Deliveries, got.Fence)
+		}
+		if age := time.Since(got.Taken); age < -slack || age > patience {
+			c.Errorf("%q: taken %v ago", want.ID, age)
+		}
+	}
+}
+
+func equalMessages(a, b engine.Message) bool {
+	object := func(b []byte) []byte {
+		if len(b) == 0 {
+			return []byte("{}") // as Message says
+		}
+		return b
+	}
+	return a.ID == b.ID && a.Task == b.Task && a.ContentType == b.ContentType && a.ContentEncoding == b.ContentEncoding &&
+		bytes.Equal(object(a.Headers), object(b.Headers)) && bytes.Equal(object(a.Properties), object(b.Properties)) &&
+		bytes.Equal(a.Body, b.Body)
+}
+
+func inOrder(c *T) {
+	pubs := msgs(300)
+	c.publish(pubs[:200]...)
+	for _, p := range pubs[200:] {
+		c.publish(p)
+	}
+	r := c.receiver()
+	for i, d := range c.take(r, len(pubs)) {
+		if d.ID != pubs[i].ID {
+			c.Fatalf("message %d: got %q, want %q", i, d.ID, pubs[i].ID)
+		}
+	}
+}
+
+func strictPriorities(c *T) {
+	r := c.receiver("q", "other")
+	var want [4][]string
+	for i := range 80 {
+		p := msg(fmt.Sprintf("p%d-%d", i%10, i))
+		p.Priority = i % 10
+		if i%3 == 0 {
+			p.Queue = "other"
+		}
+		c.publish(p)
+		step := engine.Step(p.Priority)
+		want[step] = append(want[step], p.ID)
+	}
+	var got []string
+	for range 80 {
+		got = append(got, c.one(r).ID)
+	}
+	for _, ids := range want {
+		first := got[:len(ids)]
+		got = got[len(ids):]
+		slices.Sort(first)
+		slices.Sort(ids)
+		if !slices.Equal(first, ids) {
+			c.Fatalf("one step: got %q, want %q", first, ids)
+		}
+	}
+}
+
+func queuesTakeTurns(c *T) {
+	for _, q := range []string{"full", "small"} {
+		for i := range 20 {
+			p := msg(fmt.Sprintf("%s-%d", q, i))
+			p.Queue = q
+			c.publish(p)
+		}
+	}
+	r := c.receiver("full", "small")
+	seen := map[string]int{}
+	for range 10 {
+		seen[c.one(r).Queue]++
+	}
+	if seen["full"] < 3 || seen["small"] < 3 {
+		c.Errorf("ten single takes from two queues: got %v, want at least three of each", seen)
+	}
+}
+
+func takeWakes(c *T) {
+	r := c.receiver()
+	c.none(r, c.quiet(), "an empty engine")
+	for i := range 20 {
+		var wg sync.WaitGroup
+		var d *engine.Delivery
+		began := time.Now()
+		wg.Go(func() {
+			if ds, err := r.Take(c.soon(), 10); err == nil && len(ds) == 1 {
+				d = ds[0]
+			}
+		})
+		c.publish(msg(fmt.Sprint("w", i)))
+		wg.Wait()
+		if d == nil || d.ID != fmt.Sprint("w", i) {
+			c.Fatalf("take %d: got %+v", i, d)
+		}
+		if took := time.Since(began); took > slack {
+			c.Errorf("take %d: woken after %v", i, took)
+		}
+		c.settle(r, success(d))
+	}
+}
+
+func takeEnds(c *T) {
+	r := c.receiver()
+	ctx, cancel := context.WithCancel(c.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Take(ctx, 1)
+		ended <- err
+	}()
+	c.wait(c.quiet())
+	cancelled := time.Now()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		c.Errorf("cancelled take: got %v, want its context's error", err)
+	}
+	if took := time.Since(cancelled); took > slack {
+		c.Errorf("the take ended %v after its context", took)
+	}
+	c.publish(msg("a"))
+	if ds, err := r.Take(ctx, 1); !errors.Is(err, context.Canceled) || len(ds) > 0 {
+		c.Errorf("take with a dead context: got %d messages, %v", len(ds), err)
+	}
+	if d := c.one(r); d.ID != "a" || d.Deliveries != 1 {
+		c.Errorf("take after that: got %q, delivery %d, want a, 1", d.ID, d.Deliveries)
+	}
+}
+
+func holdsOnlyTaken(c *T) {
+	c.publish(msgs(10)...)
+	hoarder := c.receiver()
+	c.take(hoarder, 3)
+	other := c.receiver()
+	ds := c.take(other, 7)
+	for _, d := range ds {
+		if d.Deliveries != 1 {
+			c.Errorf("%q was handed out %d times", d.ID, d.Deliveries)
+		}
+	}
+}
+
+func oneOwner(c *T) {
+	const publishers, takers, each = 8, 6, 100
+	var senders, workers sync.WaitGroup
+	ctx, stop := context.WithCancel(c.soon())
+	defer stop()
+	var mu sync.Mutex
+	seen := map[string]int{}
+	for range takers {
+		r := c.receive(engine.ReceiveOptions{Lease: maxLease})
+		workers.Go(func() {
+			for {
+				ds, err := r.Take(ctx, 16)
+				if err != nil {
+					return
+				}
+				ss := make([]engine.Settlement, len(ds))
+				mu.Lock()
+				for i, d := range ds {
+					seen[d.ID]++
+					ss[i] = success(d)
+				}
+				if len(seen) == publishers*each {
+					defer stop()
+				}
+				mu.Unlock()
+				for i, err := range r.Settle(c.Context(), ss) {
+					if err != nil {
+						c.Errorf("settle %q: %v", ds[i].ID, err)
+					}
+				}
+			}
+		})
+	}
+	for p := range publishers {
+		senders.Go(func() {
+			for i := range each / 10 {
+				var pubs []engine.Publication
+				for j := range 10 {
+					pubs = append(pubs, msg(fmt.Sprintf("%d-%d-%d", p, i, j)))
+				}
+				for _, r := range c.Broker.Publish(c.Context(), pubs) {
+					if r.Err != nil {
+						c.Errorf("publish: %v", r.Err)
+					}
+				}
+			}
+		})
+	}
+	senders.Wait()
+	workers.Wait()
+	if len(seen) != publishers*each {
+		c.Fatalf("got %d messages, want %d", len(seen), publishers*each)
+	}
+	for id, n := range seen {
+		if n != 1 {
+			c.Errorf("%q was handed out %d times", id, n)
+		}
+	}
+	if q := c.queue("q"); q.Ready+q.Held+q.Delayed != 0 {
+		c.Errorf("after all were settled: %+v", q)
+	}
+}
+
+func republished(c *T) {
+	c.publish(msg("a"), msg("a"))
+	c.publish(msg("a"))
+	later := msg("b")
+	later.At = time.Now().Add(time.Hour)
+	c.publish(later, later)
+	if q := c.queue("q"); q.Ready != 1 || q.Delayed != 1 {
+		c.Errorf("after every message was published again: %+v, want 1 ready, 1 delayed", q)
+	}
+	r := c.receiver()
+	d := c.one(r)
+	c.publish(msg("a"))
+	c.none(r, c.quiet(), "a message republished while it runs")
+	c.settle(r, success(d))
+	c.publish(msg("a"))
+	c.none(r, c.quiet(), "a message republished after it was settled")
+}
+
+func keyed(c *T) {
+	first, second := msg("first"), msg("second")
+	first.Key, first.KeyTTL = "order 7 / ü*>.", time.Hour
+	second.Key, second.KeyTTL = first.Key, time.Hour
+	other := msg("other")
+	other.Key, other.KeyTTL = "order 8", time.Hour
+	want := []engine.Receipt{{ID: "first"}, {ID: "first", Duplicate: true}, {ID: "other"}}
+	check := func(got []engine.Receipt) {
+		c.Helper()
+		if !slices.Equal(got, want) {
+			c.Errorf("receipts:\ngot  %+v\nwant %+v", got, want)
+		}
+	}
+	check(c.Broker.Publish(c.soon(), []engine.Publication{first, second, other}))
+	check(c.Broker.Publish(c.soon(), []engine.Publication{first, second, other})) // the first one holds its own key
+	r := c.receiver()
+	ds := c.take(r, 2)
+	c.none(r, c.quiet(), "a publication with a taken key")
+	c.settle(r, success(ds[0]), success(ds[1]))
+	check(c.Broker.Publish(c.soon(), []engine.Publication{first, second, other}))
+	c.none(r, c.quiet(), "a key of a finished task")
+}
+
+func keyRace(c *T) {
+	receipts := make([]engine.Receipt, 20)
+	var wg sync.WaitGroup
+	for i := range receipts {
+		wg.Go(func() {
+			p := msg(fmt.Sprint("racer", i))
+			p.Key, p.KeyTTL = "k", time.Hour
+			receipts[i] = c.Broker.Publish(c.soon(), []engine.Publication{p})[0]
+		})
+	}
+	wg.Wait()
+	winner := c.one(c.receiver()).ID
+	for i, r := range receipts {
+		want := engine.Receipt{ID: winner, Duplicate: fmt.Sprint("racer", i) != winner}
+		if r != want {
+			c.Errorf("racer %d: got %+v, want %+v", i, r, want)
+		}
+	}
+	if q := c.queue("q"); q.Ready != 0 || q.Held != 1 {
+		c.Errorf("after the race: %+v, want 1 held", q)
+	}
+}
+
+func keyExpires(c *T) {
+	first, second := msg("first"), msg("second")
+	first.Key, first.KeyTTL = "k", time.Second
+	second.Key, second.KeyTTL = "k", time.Hour
+	c.publish(first)
+	c.poll(time.Second+2*slack, "the key is free again", func() bool {
+		r := c.Broker.Publish(c.soon(), []engine.Publication{second})[0]
+		if r.Err != nil {
+			c.Fatal(r.Err)
+		}
+		return !r.Duplicate && r.ID == "second"
+	})
+	c.take(c.receiver(), 2)
+}
+
+func partialBatch(c *T) {
+	pubs := msgs(6)
+	pubs[1].Queue = ""
+	pubs[3].Body = make([]byte, engine.MaxMessage+1)
+	pubs[4].ID = ""
+	got := c.Broker.Publish(c.soon(), pubs)
+	if len(got) != len(pubs) {
+		c.Fatalf("got %d receipts for %d messages", len(got), len(pubs))
+	}
+	for i, r := range got {
+		if bad := i == 1 || i == 3 || i == 4; bad {
+			c.want(fmt.Sprintf("publication %d", i), r.Err, engine.ErrLimit)
+		} else if r.Err != nil || r.ID != pubs[i].ID {
+			c.Errorf("publication %d: got %+v, want it accepted", i, r)
+		}
+	}
+	r := c.receiver()
+	c.take(r, 3)
+	c.none(r, c.quiet(), "a refused publication")
+}
+
+func emptyBatches(c *T) {
+	r := c.receiver()
+	b := c.Broker
+	if n := len(b.Publish(c.soon(), nil)) + len(b.Revoke(c.soon(), nil)) + len(b.Restore(c.soon(), engine.Dead, nil)) +
+		len(b.Drop(c.soon(), engine.Dead, nil)) + len(r.Extend(c.soon(), nil)) + len(r.Settle(c.soon(), nil)); n != 0 {
+		c.Errorf("empty batches gave %d answers", n)
+	}
+}
+
+func limits(c *T) {
+	full := msg(strings.Repeat("i", engine.MaxID))
+	full.Queue = strings.Repeat("q", engine.MaxQueue)
+	full.Body = bytes.Repeat([]byte{0xff, 0}, (engine.MaxMessage-len(full.Headers)-len(full.Properties))/2)
+	c.publish(full)
+	r := c.receiver(full.Queue)
+	if d := c.one(r); !equalMessages(d.Message, full.Message) {
+		c.Errorf("the largest message changed on its way: %d bytes of body, want %d", len(d.Body), len(full.Body))
+	}
+	for _, tt := range []struct {
+		what string
+		edit func(*engine.Publication)
+	}{
+		{"id", func(p *engine.Publication) { p.ID = strings.Repeat("i", engine.MaxID+1) }},
+		{"queue", func(p *engine.Publication) { p.Queue = strings.Repeat("q", engine.MaxQueue+1) }},
+		{"message", func(p *engine.Publication) { p.Headers = make([]byte, engine.MaxMessage) }},
+	} {
+		p := msg("x")
+		tt.edit(&p)
+		err := c.Broker.Publish(c.soon(), []engine.Publication{p})[0].Err
+		c.want("too large: "+tt.what, err, engine.ErrLimit)
+		if err != nil && !strings.Contains(err.Error(), tt.what) {
+			c.Errorf("too large: the error does not say that it is the %s: %v", tt.what, err)
+		}
+	}
+	c.want("revoke without an id", c.Broker.Revoke(c.soon(), []engine.State{{Status: engine.Revoked}})[0], engine.ErrLimit)
+	c.publish(msg("y"))
+	ours := c.receiver()
+	d := c.one(ours)
+	s := success(d)
+	s.State.Record = make([]byte, engine.MaxRecord+1)
+	c.want("settle with too large a record", ours.Settle(c.soon(), []engine.Settlement{s})[0], engine.ErrLimit)
+	c.want("extend after that", ours.Extend(c.soon(), []*engine.Delivery{d})[0], nil)
+	c.settle(ours, success(d))
+}
+
+// oddities are names that some technology has a meaning for.
+var oddities = []string{
+	"plain", "a.b.c", ".", "..", "a b", " ", "*", ">", "a.*.>", "rb.>", "$KV.X", "_INBOX.a", "a/b\\c", "ünïcödé 🌱", "日本",
+	"\x06\x16", "\x00", "\r\n", "\xff\xfe", "%2E%", "a=b", "A", "a", "'\"`", "{hash}", "-", "_", "=", "~",
+	"celery@host.\x06\x163", strings.Repeat("é", engine.MaxQueue/2),
+}
+
+func hex(s string) string { return fmt.Sprintf("%x", s[:min(len(s), engine.MaxID/2)]) }
+
+func oddNames(c *T) {
+	r := c.receiver(oddities...)
+	for _, q := range oddities {
+		for i, id := range []string{q + " at " + q[:min(len(q), 40)], hex(q)} {
+			p := msg(id)
+			p.Queue, p.Priority = q, 3*i
+			c.publish(p)
+		}
+	}
+	got := map[string]int{}
+	for _, d := range c.take(r, 2*len(oddities)) {
+		got[d.Queue]++
+		if id := hex(d.Queue); engine.Step(d.Priority) == 1 && d.ID != id {
+			c.Errorf("queue %q: got id %q, want %q", d.Queue, d.ID, id)
+		}
+		c.settle(r, success(d))
+	}
+	infos, err := c.Broker.Queues(c.soon())
+	if err != nil {
+		c.Fatal(err)
+	}
+	var names []string
+	for _, q := range infos {
+		names = append(names, q.Name)
+	}
+	want := slices.Sorted(slices.Values(oddities))
+	if !slices.Equal(names, want) {
+		c.Errorf("queues:\ngot  %q\nwant %q", names, want)
+	}
+	for _, q := range oddities {
+		if got[q] != 2 {
+			c.Errorf("queue %q gave %d messages, want 2", q, got[q])
+		}
+	}
+}

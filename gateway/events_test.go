@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -98,16 +97,15 @@ func TestForeignPositionIsAGap(t *testing.T) {
 }
 
 func TestDrainEndsStreamsWithAWordWhenToComeBack(t *testing.T) {
-	s := open(t, gateway.Options{})
-	_, res := s.events("never", "")
-	body := bufio.NewReader(res.Body)
-	if first, err := body.ReadString('\n'); err != nil || first != ":\n" {
-		t.Fatalf("got %q, %v, want the first heartbeat", first, err)
+	s := open(t, gateway.Options{Tasks: all})
+	s.work()
+	r, _ := s.events(s.call("block", ""), "")
+	if e, err := r.Next(); err != nil || e.Type != "reset" {
+		t.Fatalf("got %+v, %v, want the reset that opens an attempt", e, err)
 	}
 	s.g.Drain(t.Context(), 0)
-	last, err := io.ReadAll(body)
-	if err != nil || !strings.HasPrefix(string(last), "retry: ") {
-		t.Errorf("got %q, %v, want retry and a clean end", last, err)
+	if e, err := r.Next(); !errors.Is(err, io.EOF) || r.Retry() <= 0 {
+		t.Errorf("got %+v, %v, retry %v, want a clean end that says when to come back", e, err, r.Retry())
 	}
 }
 

@@ -216,6 +216,10 @@ func TestRevokeStopsARunningTask(t *testing.T) {
 	s := open(t, gateway.Options{Tasks: all})
 	s.work()
 	id := s.call("block", "")
+	running, _ := s.events(id, "")
+	if e, err := running.Next(); err != nil || e.Type != "reset" {
+		t.Fatalf("got %+v, %v, want the reset that opens an attempt", e, err)
+	}
 	if res := s.do("POST", "/tasks/"+id+"/revoke", ""); res.StatusCode != 202 {
 		t.Fatalf("revoke: got %d %s", res.StatusCode, res.body)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,36 +13,42 @@ import (
 
 // FieldError names the part of a message that cannot be read.
 type FieldError struct {
-	Field string // a header's name, or "body", "headers", "properties"
+	Field string // "header " and its name, or "body", "headers", "properties"
 	Err   error
 }
 
 func (e *FieldError) Error() string { return "message " + e.Field + ": " + e.Err.Error() }
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// UnsupportedError is a content type or compression that is refused by name.
+// UnsupportedError is a content type, encoding or compression that is refused
+// by name.
 type UnsupportedError struct {
-	What string // "content type" or "compression"
+	What string // "content type", "content encoding" or "compression"
 	Name string
 	Why  string
 }
 
 func (e *UnsupportedError) Error() string {
-	text := fmt.Sprintf("message %s %s is not supported", e.What, e.Name)
+	text := fmt.Sprintf("message %s %.100s is not supported", e.What, e.Name)
 	if e.Why != "" {
 		text += ": " + e.Why
 	}
 	return text
 }
 
-// Decode reads a message of protocol 2 or 1. The body is read by
-// [Task.DecodeBody], for protocol 1 at once.
+// Decode reads a message of protocol 2 or 1. The body is left to
+// [Task.DecodeBody]; that of protocol 1, which holds everything, is read at
+// once. The task keeps parts of m. Errors are [*FieldError], which wraps
+// [engine.ErrLimit] for a body that is too large, or [*UnsupportedError].
 func Decode(m engine.Message, lim Limits) (*Task, error) {
-	if err := checkContentType(m.ContentType); err != nil {
+	if err := checkContent(m); err != nil {
 		return nil, err
 	}
-	t := &Task{ID: m.ID, body: m.Body, limits: lim}
+	t := &Task{ID: m.ID, body: m.Body, pending: true, limits: lim}
 	if err := t.readHeaders(m.Headers); err != nil {
+		return nil, err
+	}
+	if err := t.readProperties(m.Properties); err != nil {
 		return nil, err
 	}
 	if t.Name == "" {
@@ -51,87 +58,96 @@ func Decode(m engine.Message, lim Limits) (*Task, error) {
 	if t.ID == "" {
 		return nil, &FieldError{"header id", errors.New("it is missing")}
 	}
-	if err := t.readProperties(m.Properties); err != nil {
-		return nil, err
-	}
 	return t, nil
 }
 
-func checkContentType(ct string) error {
-	switch base, _, _ := strings.Cut(ct, ";"); strings.TrimSpace(base) {
+func checkContent(m engine.Message) error {
+	switch strings.ToLower(m.ContentEncoding) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+	default:
+		return &UnsupportedError{"content encoding", m.ContentEncoding, "utf-8 is"}
+	}
+	switch base, _, _ := strings.Cut(m.ContentType, ";"); strings.TrimSpace(base) {
 	case "", "application/json":
 		return nil
 	case "application/x-python-serialize":
-		return &UnsupportedError{"content type", ct, "it is pickle, which can run code of the sender's: set task_serializer to json"}
+		return &UnsupportedError{"content type", m.ContentType, "it is pickle, which can run code of the sender's: set task_serializer to json"}
 	case "application/x-yaml", "application/x-msgpack", "application/data":
-		return &UnsupportedError{"content type", ct, "set task_serializer to json"}
+		return &UnsupportedError{"content type", m.ContentType, "set task_serializer to json"}
 	}
-	return &UnsupportedError{What: "content type", Name: ct}
+	return &UnsupportedError{What: "content type", Name: m.ContentType}
 }
 
 func (t *Task) readHeaders(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	if err := valid(raw); err != nil {
+	raw, err := normal(raw)
+	if err != nil {
 		return &FieldError{"headers", err}
 	}
-	err := members(raw, func(k string, v json.RawMessage) error {
-		if string(v) == "null" {
+	all := string(raw) // the strings among the headers are parts of it
+	err = members(raw, func(key []byte, from, to int) error {
+		if null(raw[from:to]) {
 			return nil
 		}
-		if err := t.readHeader(k, v); err != nil {
-			return &FieldError{"header " + k, err}
+		known, err := t.readHeader(key, all[from:to])
+		if !known {
+			if t.Extra == nil {
+				t.Extra = map[string]json.RawMessage{}
+			}
+			t.Extra[string(key)] = raw[from:to:to]
+		}
+		if err != nil {
+			return &FieldError{"header " + string(key), err}
 		}
 		return nil
 	})
-	var named *FieldError
-	if err != nil && !errors.As(err, &named) {
+	if err == errNotObject {
 		return &FieldError{"headers", err}
 	}
 	return err
 }
 
-func (t *Task) readHeader(k string, raw json.RawMessage) (err error) {
-	if p := t.textHeader(k); p != nil {
-		*p, err = text(raw)
-		return err
+// readHeader reads a header that is not null, and reports whether it is one of
+// Celery's own.
+func (t *Task) readHeader(key []byte, v string) (known bool, err error) {
+	if p := t.textHeader(key); p != nil {
+		*p, err = textOf(v)
+		return true, err
 	}
-	switch k {
+	switch string(key) {
 	case "eta":
-		t.ETA, err = readTime(raw)
+		t.ETA, err = readTime(json.RawMessage(v))
 	case "expires":
-		t.Expires, err = readTime(raw)
+		t.Expires, err = readTime(json.RawMessage(v))
 	case "group_index":
-		err = json.Unmarshal(raw, &t.GroupIndex)
+		n := 0
+		n, err = whole(v)
+		t.GroupIndex = &n
 	case "retries":
-		if err = json.Unmarshal(raw, &t.Retries); err == nil && t.Retries < 0 {
-			err = errors.New("it is negative")
-		}
+		t.Retries, err = count(v)
 	case "timelimit":
-		t.HardLimit, t.SoftLimit, err = readLimits(raw)
+		t.HardLimit, t.SoftLimit, err = readLimits(v)
 	case "ignore_result":
-		err = json.Unmarshal(raw, &t.IgnoreResult)
+		t.IgnoreResult, err = boolean(v)
 	case "replaced_task_nesting":
-		err = json.Unmarshal(raw, &t.ReplacedTaskNesting)
+		t.ReplacedTaskNesting, err = count(v)
 	case "stamped_headers":
-		err = json.Unmarshal(raw, &t.StampedHeaders)
+		t.StampedHeaders, err = texts([]byte(v))
 	case "stamps":
-		err = json.Unmarshal(raw, &t.Stamps)
+		t.Stamps, err = readStamps(v)
 	case "redelivered":
-		err = json.Unmarshal(raw, &t.Redelivered)
+		t.Redelivered, err = boolean(v)
 	default:
-		if t.Extra == nil {
-			t.Extra = map[string]json.RawMessage{}
-		}
-		t.Extra[k] = raw
+		return false, nil
 	}
-	return err
+	return true, err
 }
 
 // textHeader returns where a header that is a string goes.
-func (t *Task) textHeader(k string) *string {
-	switch k {
+func (t *Task) textHeader(key []byte) *string {
+	switch string(key) {
 	case "lang":
 		return &t.Lang
 	case "task":
@@ -158,177 +174,150 @@ func (t *Task) textHeader(k string) *string {
 	return nil
 }
 
+func readStamps(v string) (map[string]json.RawMessage, error) {
+	if v == "{}" {
+		return nil, nil
+	}
+	return object([]byte(v))
+}
+
 func (t *Task) readProperties(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	err := valid(raw)
-	if err == nil {
-		err = members(raw, func(k string, v json.RawMessage) (err error) {
-			switch {
-			case string(v) == "null":
-			case k == "reply_to":
-				t.ReplyTo, err = text(v)
-			case k == "priority":
-				err = json.Unmarshal(v, &t.Priority)
-			}
-			return err
-		})
+	raw, err := normal(raw)
+	if err != nil {
+		return &FieldError{"properties", err}
 	}
+	err = members(raw, func(key []byte, from, to int) error {
+		if err := t.readProperty(key, raw[from:to:to]); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return &FieldError{"properties", err}
 	}
 	return nil
 }
 
-// DecodeBody reads arguments and embed. It may be called twice.
+func (t *Task) readProperty(key []byte, v json.RawMessage) (err error) {
+	switch string(key) {
+	case "reply_to":
+		t.ReplyTo, err = optional(v)
+	case "correlation_id":
+		if t.CorrelationID, err = optional(v); t.CorrelationID == t.ID {
+			t.CorrelationID = ""
+		}
+	case "priority":
+		if !null(v) {
+			t.Priority, err = whole(string(v))
+		}
+	case "delivery_mode", "delivery_info", "delivery_tag", "body_encoding":
+	default:
+		if t.Properties == nil {
+			t.Properties = map[string]json.RawMessage{}
+		}
+		t.Properties[string(key)] = v
+	}
+	return err
+}
+
+// DecodeBody reads arguments and embed. It may be called twice; after an error
+// it gives the same again.
 func (t *Task) DecodeBody() error {
-	if t.body == nil {
+	if !t.pending {
 		return nil
 	}
-	raw, err := decompress(t.body, t.Compression, t.limits.maxBody())
+	raw, err := t.plainBody()
 	if err != nil {
-		var unsupported *UnsupportedError
-		if errors.As(err, &unsupported) {
-			return err
-		}
-		return &FieldError{"body", err}
-	}
-	raw = python(raw)
-	if err := valid(raw); err != nil {
-		return &FieldError{"body", err}
+		return err
 	}
 	parts, err := elements(raw)
 	if err != nil {
 		return &FieldError{"body", err}
 	}
+	// celery/worker/request.py: older clients may leave the embed out.
 	if len(parts) < 2 || len(parts) > 3 {
 		return &FieldError{"body", fmt.Errorf("it has %d parts, want [args, kwargs, embed]", len(parts))}
 	}
-	if t.Args, err = elements(parts[0]); err != nil {
+	args, err := elements(parts[0])
+	if err != nil {
 		return &FieldError{"body", fmt.Errorf("args: %w", err)}
 	}
-	if t.Kwargs, err = kwargs(parts[1]); err != nil {
+	kwargs, err := object(parts[1])
+	if err != nil {
 		return &FieldError{"body", fmt.Errorf("kwargs: %w", err)}
 	}
-	if len(parts) == 3 {
-		if err := t.readEmbed(parts[2]); err != nil {
+	var embed Embed
+	if len(parts) == 3 && !null(parts[2]) {
+		if err := embed.read(parts[2]); err != nil {
 			return &FieldError{"body", fmt.Errorf("embed: %w", err)}
 		}
 	}
-	t.body = nil
+	t.Args, t.Kwargs, t.Embed = args, kwargs, embed
+	t.pending, t.body = false, nil
 	return nil
 }
 
-func kwargs(raw json.RawMessage) (map[string]json.RawMessage, error) {
-	var m map[string]json.RawMessage
-	err := members(raw, func(k string, v json.RawMessage) error {
-		if m == nil {
-			m = make(map[string]json.RawMessage, 4)
-		}
-		m[k] = v
-		return nil
-	})
-	return m, err
-}
-
-// readEmbed reads what follows the task. Missing and null fields are none.
-func (t *Task) readEmbed(raw json.RawMessage) error {
-	if string(raw) == "null" {
-		return nil
+// plainBody returns the body decompressed and checked.
+func (t *Task) plainBody() ([]byte, error) {
+	raw, err := decompress(t.body, t.Compression, t.limits.maxBody())
+	if err == nil {
+		raw, err = normal(raw)
 	}
-	return members(raw, func(k string, v json.RawMessage) error {
-		if string(v) == "null" {
-			return nil
-		}
-		switch k {
-		case "callbacks":
-			return json.Unmarshal(v, &t.Embed.Callbacks)
-		case "errbacks":
-			return json.Unmarshal(v, &t.Embed.Errbacks)
-		case "chain":
-			return json.Unmarshal(v, &t.Embed.Chain)
-		case "chord":
-			return json.Unmarshal(v, &t.Embed.Chord)
-		}
-		return nil
-	})
+	var unsupported *UnsupportedError
+	if err != nil && !errors.As(err, &unsupported) {
+		err = &FieldError{"body", err}
+	}
+	return raw, err
 }
 
-// decodeV1 reads protocol 1: everything in the body as one map.
-// celery/worker/strategy.py proto1_to_proto2.
-func decodeV1(t *Task) (*Task, error) {
-	body, err := decompress(t.body, t.Compression, t.limits.maxBody())
+// textOf reads a JSON string as a part of v where nothing is escaped.
+func textOf(v string) (string, error) {
+	if len(v) >= 2 && v[0] == '"' && !escaped(v) {
+		return v[1 : len(v)-1], nil
+	}
+	return text(v)
+}
+
+func count(v string) (int, error) {
+	n, err := whole(v)
+	if err == nil && n < 0 {
+		err = errors.New("it is negative")
+	}
+	return n, err
+}
+
+// readLimits reads [hard, soft], seconds or null.
+func readLimits(v string) (hard, soft time.Duration, err error) {
+	if v == "[null, null]" || v == "[null,null]" {
+		return 0, 0, nil
+	}
+	pair, err := elements([]byte(v))
 	if err != nil {
-		return nil, &FieldError{"body", err}
-	}
-	body = python(body)
-	var m map[string]json.RawMessage
-	if err = valid(body); err == nil {
-		m, err = kwargs(body)
-	}
-	if err != nil {
-		return nil, &FieldError{"body", fmt.Errorf("there is no header task, and it is no message of protocol 1 either: %w", err)}
-	}
-	for _, k := range []string{"task", "id", "retries", "eta", "expires", "group", "timelimit", "root_id", "parent_id"} {
-		if raw, ok := m[k]; ok && string(raw) != "null" {
-			if err := t.readHeader(k, raw); err != nil {
-				return nil, &FieldError{k, err}
-			}
-		}
-	}
-	if t.Name == "" || t.ID == "" {
-		return nil, &FieldError{"body", errors.New("there is no header task, and protocol 1 needs task and id")}
-	}
-	if err := t.readV1Body(m); err != nil {
-		return nil, err
-	}
-	t.body = nil
-	return t, nil
-}
-
-func (t *Task) readV1Body(m map[string]json.RawMessage) error {
-	for k, dst := range map[string]any{
-		"args": &t.Args, "kwargs": &t.Kwargs, "callbacks": &t.Embed.Callbacks,
-		"errbacks": &t.Embed.Errbacks, "chord": &t.Embed.Chord,
-	} {
-		if raw, ok := m[k]; ok {
-			if err := json.Unmarshal(raw, dst); err != nil {
-				return &FieldError{k, err}
-			}
-		}
-	}
-	return nil
-}
-
-// readTime reads an ISO 8601 time; a naive one means UTC. Very old messages
-// have a number of seconds for expires.
-func readTime(raw json.RawMessage) (time.Time, error) {
-	var seconds float64
-	if json.Unmarshal(raw, &seconds) == nil {
-		return time.Now().Add(time.Duration(seconds * float64(time.Second))), nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return time.Time{}, err
-	}
-	d, err := parseDateTime(s)
-	return d.Time, err
-}
-
-func readLimits(raw json.RawMessage) (hard, soft time.Duration, err error) {
-	var pair []*float64
-	if err := json.Unmarshal(raw, &pair); err != nil {
 		return 0, 0, err
 	}
 	if len(pair) != 2 {
 		return 0, 0, fmt.Errorf("it has %d parts, want [hard, soft]", len(pair))
 	}
-	read := func(p *float64) time.Duration {
-		if p == nil || *p <= 0 || *p > 1e9 {
-			return 0
-		}
-		return time.Duration(*p * float64(time.Second))
+	if hard, err = readSeconds(pair[0]); err == nil {
+		soft, err = readSeconds(pair[1])
 	}
-	return read(pair[0]), read(pair[1]), nil
+	return hard, soft, err
+}
+
+// readSeconds reads a limit; null, none, and more than 30 years are no limit.
+func readSeconds(raw json.RawMessage) (time.Duration, error) {
+	if null(raw) {
+		return 0, nil
+	}
+	s, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || raw[0] == '"' {
+		return 0, errors.New("it is not a number of seconds")
+	}
+	if s <= 0 || s > 1e9 {
+		return 0, nil
+	}
+	return time.Duration(s * float64(time.Second)), nil
 }

@@ -7,66 +7,129 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
+// maxValueDepth is how deep a value of Marshal may be nested; it leaves room
+// for the message around it.
+const maxValueDepth = maxDepth - 100
+
 // Marshal encodes a Go value as Python should see it: as encoding/json does,
-// but a time.Time becomes a datetime and a []byte bytes, and NaN and the
-// infinities are written as Python writes them.
+// but a time.Time becomes a datetime and a []byte bytes, a float looks like
+// one (1.0, not 1), and NaN and the infinities are written as Python writes
+// them, bare. It may be called at once; what is known of a type is worked out
+// once.
 func Marshal(v any) (json.RawMessage, error) {
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		return json.RawMessage("null"), nil
+	case string:
+		return appendString(make([]byte, 0, len(v)+2), v), nil
+	case int:
+		return strconv.AppendInt(nil, int64(v), 10), nil
 	}
-	t := reflect.TypeOf(v)
-	if !needsOwn(t) {
-		return json.Marshal(v)
-	}
-	return appendValue(nil, reflect.ValueOf(v), 0)
+	return encoderOf(reflect.TypeOf(v))(nil, reflect.ValueOf(v), 0)
 }
+
+// encoder appends a value of one type.
+type encoder func(b []byte, v reflect.Value, depth int) ([]byte, error)
 
 var (
 	timeType   = reflect.TypeFor[time.Time]()
+	rawType    = reflect.TypeFor[json.RawMessage]()
+	numberType = reflect.TypeFor[json.Number]()
 	marshaler  = reflect.TypeFor[json.Marshaler]()
 	texter     = reflect.TypeFor[encoding.TextMarshaler]()
-	ownEncoded sync.Map // reflect.Type to bool
+
+	encoders sync.Map // reflect.Type to encoder
 )
 
-// needsOwn reports whether a type may hold what encoding/json writes in
-// another form than Python's.
-func needsOwn(t reflect.Type) bool {
-	if own, ok := ownEncoded.Load(t); ok {
-		return own.(bool)
+func encoderOf(t reflect.Type) encoder {
+	if e, ok := encoders.Load(t); ok {
+		return e.(encoder)
 	}
-	own := holdsOwn(t, map[reflect.Type]bool{})
-	ownEncoded.Store(t, own)
-	return own
+	e := newEncoder(t)
+	encoders.Store(t, e)
+	return e
 }
 
+// later finds the encoder of a part when it is first needed, so that a type
+// may hold itself.
+func later(t reflect.Type) encoder {
+	find := sync.OnceValue(func() encoder { return encoderOf(t) })
+	return func(b []byte, v reflect.Value, depth int) ([]byte, error) { return find()(b, v, depth) }
+}
+
+func newEncoder(t reflect.Type) encoder {
+	switch {
+	case t == timeType:
+		return func(b []byte, v reflect.Value, _ int) ([]byte, error) {
+			return appendDateTime(b, v.Interface().(time.Time), false)
+		}
+	case t == rawType:
+		return encodeRaw
+	case t.Kind() == reflect.Pointer && !holdsJSON(t.Elem()):
+		return pointerEncoder(t)
+	case selfEncoding(t) || !holdsOwn(t, map[reflect.Type]bool{}):
+		return encodeJSON
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return pointerEncoder(t)
+	case reflect.Interface:
+		return func(b []byte, v reflect.Value, depth int) ([]byte, error) {
+			if v.IsNil() {
+				return append(b, "null"...), nil
+			}
+			return deeper(encoderOf(v.Elem().Type()), b, v.Elem(), depth)
+		}
+	case reflect.Float32, reflect.Float64:
+		return func(b []byte, v reflect.Value, _ int) ([]byte, error) {
+			return appendFloat(b, v.Float(), t.Bits()), nil
+		}
+	case reflect.Slice, reflect.Array:
+		return listEncoder(t)
+	case reflect.Map:
+		return mapEncoder(t)
+	case reflect.Struct:
+		return structEncoder(t)
+	}
+	return encodeJSON
+}
+
+// holdsJSON reports whether a value of the type, or what it points to, is
+// encoded by a method of its own.
+func holdsJSON(t reflect.Type) bool { return t != timeType && t != rawType && selfEncoding(t) }
+
+// selfEncoding reports whether a type has a method that encodes it, perhaps on
+// its pointer.
+func selfEncoding(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return t != timeType && t != rawType && (p.Implements(marshaler) || p.Implements(texter)) || t == numberType
+}
+
+// holdsOwn reports whether a type may hold what encoding/json writes in
+// another form than Python's.
 func holdsOwn(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if seen[t] {
+	if t == timeType || t == rawType {
+		return true
+	}
+	if seen[t] || t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && selfEncoding(t) {
 		return false
 	}
 	seen[t] = true
-	if t == timeType {
-		return true
-	}
-	if t.Implements(marshaler) || t.Implements(texter) {
-		return false
-	}
 	switch t.Kind() {
 	case reflect.Float32, reflect.Float64, reflect.Interface:
 		return true
 	case reflect.Slice:
-		return t.Elem().Kind() == reflect.Uint8 || holdsOwn(t.Elem(), seen)
+		return isBytes(t) || holdsOwn(t.Elem(), seen)
 	case reflect.Array, reflect.Pointer, reflect.Map:
 		return holdsOwn(t.Elem(), seen)
 	case reflect.Struct:
-		for _, f := range reflect.VisibleFields(t) {
-			if holdsOwn(f.Type, seen) {
+		for i := range t.NumField() {
+			if holdsOwn(t.Field(i).Type, seen) {
 				return true
 			}
 		}
@@ -74,41 +137,83 @@ func holdsOwn(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-func appendValue(b []byte, v reflect.Value, depth int) ([]byte, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("the value is nested more than %d levels deep", maxDepth)
+// isBytes reports whether encoding/json writes the slice as base64.
+func isBytes(t reflect.Type) bool { return t.Elem().Kind() == reflect.Uint8 && !selfEncoding(t.Elem()) }
+
+func deeper(e encoder, b []byte, v reflect.Value, depth int) ([]byte, error) {
+	if depth >= maxValueDepth {
+		return nil, fmt.Errorf("the value is nested more than %d levels deep", maxValueDepth)
 	}
-	if !v.IsValid() {
+	return e(b, v, depth+1)
+}
+
+// encodeJSON leaves a value to encoding/json. A method on the pointer counts
+// also where the value has no address: big.Int has it there.
+func encodeJSON(b []byte, v reflect.Value, _ int) ([]byte, error) {
+	t := v.Type()
+	if k := t.Kind(); k != reflect.Pointer && k != reflect.Interface && t != numberType && selfEncoding(t) {
+		if !v.CanAddr() {
+			w := reflect.New(t).Elem()
+			w.Set(v)
+			v = w
+		}
+		v = v.Addr()
+	}
+	raw, err := json.Marshal(v.Interface())
+	if err != nil {
+		return nil, err
+	}
+	return append(b, raw...), nil
+}
+
+// encodeRaw takes JSON as it is, bare words included.
+func encodeRaw(b []byte, v reflect.Value, _ int) ([]byte, error) {
+	raw := v.Bytes()
+	if len(raw) == 0 {
 		return append(b, "null"...), nil
 	}
-	t := v.Type()
-	if t == timeType {
-		return append(b, appendSpecial(typeDateTime, v.Interface().(time.Time).Format(isoTime))...), nil
+	c := checker{raw: raw}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("raw JSON: %w", err)
 	}
-	switch t.Kind() {
-	case reflect.Interface, reflect.Pointer:
+	return append(b, raw...), nil
+}
+
+func pointerEncoder(t reflect.Type) encoder {
+	elem := later(t.Elem())
+	return func(b []byte, v reflect.Value, depth int) ([]byte, error) {
 		if v.IsNil() {
 			return append(b, "null"...), nil
 		}
+		return deeper(elem, b, v.Elem(), depth)
 	}
-	if t.Implements(marshaler) || t.Implements(texter) || !needsOwn(t) {
-		raw, err := json.Marshal(v.Interface())
-		return append(b, raw...), err
+}
+
+func listEncoder(t reflect.Type) encoder {
+	if t.Kind() == reflect.Slice && isBytes(t) {
+		return func(b []byte, v reflect.Value, _ int) ([]byte, error) {
+			if v.IsNil() {
+				return append(b, "null"...), nil
+			}
+			return appendBytes(b, v.Bytes()), nil
+		}
 	}
-	switch t.Kind() {
-	case reflect.Interface, reflect.Pointer:
-		return appendValue(b, v.Elem(), depth+1)
-	case reflect.Float32, reflect.Float64:
-		return appendFloat(b, v.Float(), t.Bits()), nil
-	case reflect.Slice, reflect.Array:
-		return appendList(b, v, depth)
-	case reflect.Map:
-		return appendMap(b, v, depth)
-	case reflect.Struct:
-		return appendStruct(b, v, depth)
+	elem := later(t.Elem())
+	return func(b []byte, v reflect.Value, depth int) (_ []byte, err error) {
+		if t.Kind() == reflect.Slice && v.IsNil() {
+			return append(b, "null"...), nil
+		}
+		b = append(b, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = deeper(elem, b, v.Index(i), depth); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, ']'), nil
 	}
-	raw, err := json.Marshal(v.Interface())
-	return append(b, raw...), err
 }
 
 // appendFloat writes a float as Python's repr does.
@@ -130,90 +235,4 @@ func appendFloat(b []byte, f float64, bits int) []byte {
 		b = append(b, ".0"...)
 	}
 	return b
-}
-
-func appendList(b []byte, v reflect.Value, depth int) ([]byte, error) {
-	if v.Kind() == reflect.Slice && v.IsNil() {
-		return append(b, "null"...), nil
-	}
-	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
-		raw, err := Bytes(v.Bytes()).MarshalJSON()
-		return append(b, raw...), err
-	}
-	b = append(b, '[')
-	for i := range v.Len() {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		var err error
-		if b, err = appendValue(b, v.Index(i), depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return append(b, ']'), nil
-}
-
-func appendMap(b []byte, v reflect.Value, depth int) ([]byte, error) {
-	if v.IsNil() {
-		return append(b, "null"...), nil
-	}
-	if v.Type().Key().Kind() != reflect.String {
-		raw, err := json.Marshal(v.Interface())
-		return append(b, raw...), err
-	}
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(x, y reflect.Value) int { return strings.Compare(x.String(), y.String()) })
-	b = append(b, '{')
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		var err error
-		if b, err = appendValue(append(appendString(b, k.String()), ':'), v.MapIndex(k), depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return append(b, '}'), nil
-}
-
-func appendStruct(b []byte, v reflect.Value, depth int) ([]byte, error) {
-	b = append(b, '{')
-	first := true
-	for _, f := range reflect.VisibleFields(v.Type()) {
-		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct || !f.IsExported() || name == "-" && opts == "" {
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		fv, err := v.FieldByIndexErr(f.Index)
-		if err != nil || omitted(fv, strings.Split(opts, ",")) {
-			continue
-		}
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		if b, err = appendValue(append(appendString(b, name), ':'), fv, depth+1); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return append(b, '}'), nil
-}
-
-func omitted(v reflect.Value, opts []string) bool {
-	if slices.Contains(opts, "omitzero") && v.IsZero() {
-		return true
-	}
-	if !slices.Contains(opts, "omitempty") {
-		return false
-	}
-	switch v.Kind() {
-	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
-		return v.Len() == 0
-	case reflect.Struct:
-		return false
-	}
-	return v.IsZero()
 }

@@ -5,98 +5,126 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 )
-
-// maxDepth bounds the nesting of a value with special types.
-const maxDepth = 500
 
 // Plain rewrites kombu's special types, anywhere in a value, to what
 // encoding/json reads into time.Time (RFC 3339; a naive datetime counts as
-// UTC), []byte (base64), strings and the types of this package. Values without
-// any come back as they are.
+// UTC), []byte (base64), strings and the types of this package. Types this
+// version does not know, and values without any, come back as they are.
 //
-// NaN and the infinities, which JSON lacks, come as strings of that name.
+// NaN and the infinities, which JSON lacks, come as strings of that name; use
+// [Unmarshal] to read them into floats.
 func Plain(raw json.RawMessage) (json.RawMessage, error) {
-	raw = bytes.ReplaceAll(raw, []byte(bareMark), []byte{'"'})
+	data, err := normal(raw)
+	if err != nil {
+		return nil, err
+	}
+	return plain(named(data))
+}
+
+// plain rewrites special types in valid JSON.
+func plain(raw []byte) ([]byte, error) {
 	if !bytes.Contains(raw, []byte(`"__type__"`)) {
 		return raw, nil
 	}
-	return plain(raw, 0)
+	p := plainer{raw: raw, out: make([]byte, 0, len(raw))}
+	end, err := p.value(space(raw, 0))
+	return append(p.out, raw[end:]...), err
 }
 
-func plain(raw json.RawMessage, depth int) (json.RawMessage, error) {
-	raw = bytes.TrimSpace(raw)
-	if depth > maxDepth {
-		return nil, fmt.Errorf("the value is nested more than %d levels deep", maxDepth)
-	}
-	if len(raw) == 0 || raw[0] != '{' && raw[0] != '[' || !bytes.Contains(raw, []byte(`"__type__"`)) {
-		return raw, nil
-	}
-	if raw[0] == '[' {
-		var list []json.RawMessage
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, err
+// plainer copies valid JSON to out and rewrites on the way. What lies between
+// two values is copied as it is.
+type plainer struct{ raw, out []byte }
+
+// value copies the value at i and returns the index behind it.
+func (p *plainer) value(i int) (int, error) {
+	switch {
+	case i >= len(p.raw):
+		return i, nil
+	case p.raw[i] == '[':
+		return p.container(i, false)
+	case p.raw[i] == '{':
+		end, done, err := p.special(i)
+		if done || err != nil {
+			return end, err
 		}
-		for i := range list {
-			var err error
-			if list[i], err = plain(list[i], depth+1); err != nil {
-				return nil, err
-			}
-		}
-		return json.Marshal(list)
+		return p.container(i, true)
 	}
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, err
-	}
-	if out, ok, err := plainSpecial(m); ok || err != nil {
-		return out, err
-	}
-	for k, v := range m {
-		var err error
-		if m[k], err = plain(v, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(m)
+	end := valueEnd(p.raw, i)
+	p.out = append(p.out, p.raw[i:end]...)
+	return end, nil
 }
 
-// plainSpecial rewrites {"__type__": …, "__value__": …}; other objects, and
-// types this version does not know, are not special.
-func plainSpecial(m map[string]json.RawMessage) (json.RawMessage, bool, error) {
-	value, ok := m["__value__"]
-	if !ok || len(m) != 2 {
-		return nil, false, nil
-	}
-	var kind, text string
-	if json.Unmarshal(m["__type__"], &kind) != nil {
-		return nil, false, nil
-	}
-	if kind == typeUUID {
-		var u UUID
-		whole, err := json.Marshal(m)
-		if err == nil {
-			err = u.UnmarshalJSON(whole)
+func (p *plainer) container(i int, keys bool) (_ int, err error) {
+	start := i
+	for i = space(p.raw, i+1); i < len(p.raw) && p.raw[i] != '}' && p.raw[i] != ']'; i = next(p.raw, i) {
+		if keys {
+			i = space(p.raw, space(p.raw, stringEnd(p.raw, i))+1)
 		}
-		return appendString(nil, u.String()), true, err
+		p.out = append(p.out, p.raw[start:i]...)
+		if i, err = p.value(i); err != nil {
+			return i, err
+		}
+		start = i
 	}
+	i = min(i+1, len(p.raw))
+	p.out = append(p.out, p.raw[start:i]...)
+	return i, nil
+}
+
+// special rewrites the object at i if it is {"__type__": …, "__value__": …}.
+// kombu/utils/json.py object_hook: these two keys and no other.
+func (p *plainer) special(i int) (end int, done bool, err error) {
+	first := p.raw[space(p.raw, i+1):]
+	if !bytes.HasPrefix(first, []byte(`"__type__"`)) && !bytes.HasPrefix(first, []byte(`"__value__"`)) {
+		return i, false, nil
+	}
+	end = valueEnd(p.raw, i)
+	m, err := object(p.raw[i:end])
+	if err != nil || len(m) != 2 || m["__value__"] == nil {
+		return end, false, err
+	}
+	kind, err := text(m["__type__"])
+	if err != nil {
+		return end, false, nil
+	}
+	s, known, err := plainText(kind, m["__value__"])
+	if err != nil {
+		return end, false, fmt.Errorf("a value of type %s: %w", kind, err)
+	}
+	if known {
+		p.out = appendString(p.out, s)
+	}
+	return end, known, nil
+}
+
+// plainText returns a special value as encoding/json reads it from a string.
+func plainText(kind string, value json.RawMessage) (s string, known bool, err error) {
 	switch kind {
 	case typeDateTime, typeDate, typeTime, typeDecimal, typeBytes, typeBase64:
+		if s, err = text(value); err != nil {
+			return "", true, err
+		}
+	case typeUUID:
+		u, err := parseUUIDValue(value)
+		return u.String(), true, err
 	default:
-		return nil, false, nil
-	}
-	if err := json.Unmarshal(value, &text); err != nil {
-		return nil, false, fmt.Errorf("a value of type %s: %w", kind, err)
+		return "", false, nil
 	}
 	switch kind {
 	case typeDateTime:
-		d, err := parseDateTime(text)
-		if err != nil {
-			return nil, false, err
+		t, _, err := parseISO(s)
+		if _, offset := t.Zone(); offset%60 != 0 { // RFC 3339 has no seconds there
+			t = t.UTC()
 		}
-		return appendString(nil, d.Format("2006-01-02T15:04:05.999999999Z07:00")), true, nil
+		return t.Format(time.RFC3339Nano), true, err
 	case typeBytes:
-		return appendString(nil, base64.StdEncoding.EncodeToString([]byte(text))), true, nil
+		return base64.StdEncoding.EncodeToString([]byte(s)), true, nil
+	case typeBase64:
+		// Python's reader passes over what is not of the alphabet.
+		return strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(s), true, nil
 	}
-	return appendString(nil, text), true, nil
+	return s, true, nil
 }

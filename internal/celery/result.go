@@ -1,16 +1,15 @@
 package celery
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
 // Result is the record of a task's state. celery/backends/base.py
-// _get_result_meta.
+// _get_result_meta. Raw values are as in [Task].
 type Result struct {
 	Status    string
 	Result    json.RawMessage // nil is null
@@ -21,14 +20,26 @@ type Result struct {
 	GroupID   string
 	ParentID  string
 
-	// Extra are all other fields: those of result_extended and stamps.
+	// With result_extended only: empty fields are not written. Args and Kwargs
+	// are the values, or from old workers their reprs as text.
+	Name    string
+	Args    json.RawMessage
+	Kwargs  json.RawMessage
+	Worker  string
+	Retries *int
+	Queue   string
+
+	// StampedHeaders are the names of stamps; their values are in Extra.
+	StampedHeaders []string
+
+	// Extra are all other fields.
 	Extra map[string]json.RawMessage
 }
 
-// Append writes the record as JSON.
+// Append writes the record as JSON for Python.
 func (r *Result) Append(b []byte) []byte {
 	b = appendString(append(b, `{"status":`...), r.Status)
-	b = appendRaw(append(b, `,"result":`...), unbare(r.Result), "null")
+	b = appendRaw(append(b, `,"result":`...), r.Result, "null")
 	b = append(b, `,"traceback":`...)
 	if r.Traceback != nil {
 		b = appendString(b, *r.Traceback)
@@ -37,36 +48,53 @@ func (r *Result) Append(b []byte) []byte {
 	}
 	b = appendRaw(append(b, `,"children":`...), r.Children, "[]")
 	b = appendTime(append(b, `,"date_done":`...), r.DateDone)
-	if r.GroupID != "" {
-		b = appendString(append(b, `,"group_id":`...), r.GroupID)
+	b = appendField(b, `,"group_id":`, r.GroupID)
+	b = appendField(b, `,"parent_id":`, r.ParentID)
+	b = r.appendExtended(b)
+	if r.StampedHeaders != nil {
+		b = appendTexts(append(b, `,"stamped_headers":`...), r.StampedHeaders)
 	}
-	if r.ParentID != "" {
-		b = appendString(append(b, `,"parent_id":`...), r.ParentID)
-	}
-	for _, k := range sortedKeys(r.Extra) {
-		b = append(append(appendString(append(b, ','), k), ':'), r.Extra[k]...)
-	}
+	b = appendMembers(b, r.Extra)
 	b = appendString(append(b, `,"task_id":`...), r.TaskID)
 	return append(b, '}')
 }
 
-func appendRaw(b []byte, raw json.RawMessage, none string) []byte {
-	if len(raw) == 0 {
-		return append(b, none...)
+func (r *Result) appendExtended(b []byte) []byte {
+	b = appendField(b, `,"name":`, r.Name)
+	if len(r.Args) > 0 {
+		b = appendRaw(append(b, `,"args":`...), r.Args, "")
 	}
-	return append(b, raw...)
+	if len(r.Kwargs) > 0 {
+		b = appendRaw(append(b, `,"kwargs":`...), r.Kwargs, "")
+	}
+	b = appendField(b, `,"worker":`, r.Worker)
+	if r.Retries != nil {
+		b = strconv.AppendInt(append(b, `,"retries":`...), int64(*r.Retries), 10)
+	}
+	return appendField(b, `,"queue":`, r.Queue)
 }
 
-// DecodeResult reads a record.
+func appendField(b []byte, key, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return appendString(append(b, key...), s)
+}
+
+// MarshalJSON writes the record as JSON that encoding/json accepts: NaN and
+// the infinities stay in this package's form.
+func (r *Result) MarshalJSON() ([]byte, error) { return normal(r.Append(nil)) }
+
+// DecodeResult reads a record. Its raw values may alias data.
 func DecodeResult(data []byte) (*Result, error) {
-	data = python(data)
-	if err := valid(data); err != nil {
+	data, err := normal(data)
+	if err != nil {
 		return nil, fmt.Errorf("result: %w", err)
 	}
 	r := &Result{}
-	err := members(data, func(k string, raw json.RawMessage) error {
-		if err := r.read(k, raw); err != nil {
-			return fmt.Errorf("%s: %w", k, err)
+	err = members(data, func(key []byte, from, to int) error {
+		if err := r.read(key, data[from:to:to]); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
 		}
 		return nil
 	})
@@ -79,31 +107,42 @@ func DecodeResult(data []byte) (*Result, error) {
 	return r, nil
 }
 
-func (r *Result) read(k string, raw json.RawMessage) (err error) {
-	null := string(raw) == "null"
-	switch k {
+func (r *Result) read(key []byte, raw json.RawMessage) (err error) {
+	if p := r.textField(key); p != nil {
+		*p, err = optional(raw)
+		return err
+	}
+	switch string(key) {
 	case "result":
 		r.Result = raw
 	case "children":
 		r.Children = raw
-	case "status":
-		r.Status, err = text(raw)
-	case "task_id":
-		r.TaskID, err = optional(raw)
-	case "group_id":
-		r.GroupID, err = optional(raw)
-	case "parent_id":
-		r.ParentID, err = optional(raw)
-	case "traceback":
-		if !null {
-			var s string
-			s, err = text(raw)
-			r.Traceback = &s
-		}
-	case "date_done":
-		if !null {
-			r.DateDone, err = readTime(raw)
-		}
+	case "args":
+		r.Args = raw
+	case "kwargs":
+		r.Kwargs = raw
+	default:
+		return r.readMore(key, raw)
+	}
+	return nil
+}
+
+// readMore reads the fields of which null means none.
+func (r *Result) readMore(key []byte, raw json.RawMessage) (err error) {
+	switch k := string(key); {
+	case null(raw) && (k == "traceback" || k == "date_done" || k == "retries" || k == "stamped_headers"):
+	case k == "traceback":
+		var s string
+		s, err = text(raw)
+		r.Traceback = &s
+	case k == "date_done":
+		r.DateDone, err = readTime(raw)
+	case k == "retries":
+		var n int
+		n, err = whole(string(raw))
+		r.Retries = &n
+	case k == "stamped_headers":
+		r.StampedHeaders, err = texts(raw)
 	default:
 		if r.Extra == nil {
 			r.Extra = map[string]json.RawMessage{}
@@ -113,133 +152,22 @@ func (r *Result) read(k string, raw json.RawMessage) (err error) {
 	return err
 }
 
-// optional reads a string or null.
-func optional(raw json.RawMessage) (string, error) {
-	if string(raw) == "null" {
-		return "", nil
+func (r *Result) textField(key []byte) *string {
+	switch string(key) {
+	case "status":
+		return &r.Status
+	case "task_id":
+		return &r.TaskID
+	case "group_id":
+		return &r.GroupID
+	case "parent_id":
+		return &r.ParentID
+	case "name":
+		return &r.Name
+	case "worker":
+		return &r.Worker
+	case "queue":
+		return &r.Queue
 	}
-	return text(raw)
-}
-
-// Exception is how a failure is written in a result.
-// celery/backends/base.py prepare_exception.
-type Exception struct {
-	Type   string
-	Args   []json.RawMessage // the exception's arguments
-	Module string
-}
-
-// With returns the exception with arguments. A value that cannot be encoded
-// is written as text.
-func (x Exception) With(args ...any) Exception {
-	x.Args = make([]json.RawMessage, len(args))
-	for i, a := range args {
-		raw, err := Marshal(a)
-		if err != nil {
-			raw = appendString(nil, fmt.Sprint(a))
-		}
-		x.Args[i] = raw
-	}
-	return x
-}
-
-// JSON writes the exception as a result's value.
-func (x Exception) JSON() json.RawMessage {
-	b := appendString([]byte(`{"exc_type":`), x.Type)
-	b = append(b, `,"exc_message":[`...)
-	b = append(b, bytes.Join(asBytes(x.Args), []byte{','})...)
-	b = appendString(append(b, `],"exc_module":`...), x.Module)
-	return append(b, '}')
-}
-
-func asBytes(raws []json.RawMessage) [][]byte {
-	out := make([][]byte, len(raws))
-	for i, r := range raws {
-		out[i] = r
-	}
-	return out
-}
-
-// Text is the exception's message for people.
-func (x Exception) Text() string {
-	parts := make([]string, len(x.Args))
-	for i, raw := range x.Args {
-		if json.Unmarshal(raw, &parts[i]) != nil {
-			parts[i] = string(raw)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// ExceptionOf reads a result's value as an exception. Its message may be a
-// list of arguments or, from old workers, one string.
-func ExceptionOf(raw json.RawMessage) (Exception, bool) {
-	var w struct {
-		Type    string          `json:"exc_type"`
-		Message json.RawMessage `json:"exc_message"`
-		Module  *string         `json:"exc_module"`
-	}
-	if json.Unmarshal(raw, &w) != nil || w.Type == "" {
-		return Exception{}, false
-	}
-	x := Exception{Type: w.Type}
-	if w.Module != nil {
-		x.Module = *w.Module
-	}
-	if json.Unmarshal(w.Message, &x.Args) != nil && len(w.Message) > 0 {
-		x.Args = []json.RawMessage{w.Message}
-	}
-	return x, true
-}
-
-// bareMark stands before a word that Python wrote bare, so that it can be told
-// from a string and written bare again.
-const bareMark = `"\u0000`
-
-// unbare undoes python, for a value that goes to Python again.
-func unbare(raw []byte) []byte {
-	if !bytes.Contains(raw, []byte(bareMark)) {
-		return raw
-	}
-	for _, w := range bareWords {
-		raw = bytes.ReplaceAll(raw, []byte(bareMark+w+`"`), []byte(w))
-	}
-	return raw
-}
-
-// python makes JSON of what Python writes bare: NaN and the infinities become
-// strings with a mark.
-func python(raw []byte) []byte {
-	if !bytes.Contains(raw, []byte("NaN")) && !bytes.Contains(raw, []byte("Infinity")) {
-		return raw
-	}
-	out := make([]byte, 0, len(raw)+16)
-	for i := 0; i < len(raw); {
-		if raw[i] == '"' {
-			end := stringEnd(raw, i)
-			out = append(out, raw[i:end]...)
-			i = end
-			continue
-		}
-		word := bareWord(raw[i:])
-		if word == "" {
-			out = append(out, raw[i])
-			i++
-			continue
-		}
-		out = append(append(append(out, bareMark...), word...), '"')
-		i += len(word)
-	}
-	return out
-}
-
-var bareWords = [...]string{"NaN", "Infinity", "-Infinity"}
-
-func bareWord(b []byte) string {
-	for _, w := range bareWords {
-		if bytes.HasPrefix(b, []byte(w)) {
-			return w
-		}
-	}
-	return ""
+	return nil
 }

@@ -1,7 +1,6 @@
 package celery
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,16 +9,16 @@ import (
 // Signature is a task with arguments and options that can travel inside a
 // message. celery/canvas.py Signature.__json__.
 type Signature struct {
-	Task        string                     `json:"task"`
-	Args        []json.RawMessage          `json:"args"`
-	Kwargs      map[string]json.RawMessage `json:"kwargs"`
-	Options     map[string]json.RawMessage `json:"options"`
-	SubtaskType *string                    `json:"subtask_type"`
-	Immutable   bool                       `json:"immutable"`
-	ChordSize   *int                       `json:"chord_size,omitempty"`
+	Task        string
+	Args        []json.RawMessage
+	Kwargs      map[string]json.RawMessage
+	Options     map[string]json.RawMessage // those of apply_async
+	SubtaskType *string
+	Immutable   bool
+	ChordSize   *int // on a chord's body
 
 	// Extra are fields this version does not know. They travel on.
-	Extra map[string]json.RawMessage `json:"-"`
+	Extra map[string]json.RawMessage
 }
 
 // Embed is the third part of a body: what follows the task.
@@ -30,60 +29,182 @@ type Embed struct {
 	Chord     *Signature
 }
 
-var signatureFields = map[string]bool{
-	"task": true, "args": true, "kwargs": true, "options": true,
-	"subtask_type": true, "immutable": true, "chord_size": true,
-}
-
 // UnmarshalJSON reads Celery's form. A signature without a task name is an
-// error.
+// error; other fields may be missing or null.
 func (s *Signature) UnmarshalJSON(data []byte) error {
-	if t := bytes.TrimSpace(data); len(t) == 0 || t[0] != '{' {
-		return errors.New("a signature is a JSON object")
-	}
-	type plain Signature
-	var p plain
-	if err := json.Unmarshal(data, &p); err != nil {
+	data, err := normal(data)
+	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	if p.Task == "" {
-		return errors.New("signature: the task name is missing")
+	out, err := readSignature(append([]byte(nil), data...)) // data is the decoder's
+	if err == nil {
+		*s = out
 	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("signature: %w", err)
-	}
-	for k, v := range all {
-		if !signatureFields[k] {
-			if p.Extra == nil {
-				p.Extra = map[string]json.RawMessage{}
-			}
-			p.Extra[k] = v
-		}
-	}
-	*s = Signature(p)
-	return nil
+	return err
 }
 
-// MarshalJSON writes Celery's form.
-func (s Signature) MarshalJSON() ([]byte, error) {
-	if s.Args == nil {
-		s.Args = []json.RawMessage{}
+// readSignature reads valid JSON. The signature keeps parts of raw.
+func readSignature(raw []byte) (Signature, error) {
+	var s Signature
+	err := members(raw, func(key []byte, from, to int) error {
+		if err := s.read(key, raw[from:to:to]); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	})
+	switch {
+	case err == errNotObject:
+		err = errors.New("a signature is a JSON object")
+	case err == nil && s.Task == "":
+		err = errors.New("signature: the task name is missing")
+	case err != nil:
+		err = fmt.Errorf("signature: %w", err)
 	}
-	if s.Kwargs == nil {
-		s.Kwargs = map[string]json.RawMessage{}
+	return s, err
+}
+
+func (s *Signature) read(key []byte, v json.RawMessage) (err error) {
+	if null(v) && s.known(key) {
+		return nil
 	}
-	if s.Options == nil {
-		s.Options = map[string]json.RawMessage{}
+	switch string(key) {
+	case "task":
+		s.Task, err = text(v)
+	case "args":
+		s.Args, err = elements(v)
+	case "kwargs":
+		s.Kwargs, err = object(v)
+	case "options":
+		s.Options, err = object(v)
+	case "subtask_type":
+		var kind string
+		kind, err = text(v)
+		s.SubtaskType = &kind
+	case "immutable":
+		s.Immutable, err = boolean(string(v))
+	case "chord_size":
+		n := 0
+		n, err = whole(string(v))
+		s.ChordSize = &n
+	default:
+		if s.Extra == nil {
+			s.Extra = map[string]json.RawMessage{}
+		}
+		s.Extra[string(key)] = v
 	}
-	type plain Signature
-	out, err := json.Marshal(plain(s))
-	if err != nil || len(s.Extra) == 0 {
-		return out, err
+	return err
+}
+
+func (*Signature) known(key []byte) bool {
+	switch string(key) {
+	case "task", "args", "kwargs", "options", "subtask_type", "immutable", "chord_size":
+		return true
 	}
-	extra, err := json.Marshal(s.Extra)
-	if err != nil {
+	return false
+}
+
+// MarshalJSON writes Celery's form. NaN and the infinities among the arguments
+// stay in this package's form, since encoding/json refuses them bare; [Bare]
+// makes them Python's.
+func (s Signature) MarshalJSON() ([]byte, error) { return normal(s.append(nil)) }
+
+// append writes the signature for Python.
+func (s *Signature) append(b []byte) []byte {
+	b = appendString(append(b, `{"task":`...), s.Task)
+	b = appendList(append(b, `,"args":`...), s.Args)
+	b = appendObject(append(b, `,"kwargs":`...), s.Kwargs)
+	b = appendObject(append(b, `,"options":`...), s.Options)
+	b = append(b, `,"subtask_type":`...)
+	if s.SubtaskType != nil {
+		b = appendString(b, *s.SubtaskType)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, `,"immutable":`...)
+	if s.Immutable {
+		b = append(b, "true"...)
+	} else {
+		b = append(b, "false"...)
+	}
+	if s.ChordSize != nil {
+		b = appendInt(append(b, `,"chord_size":`...), s.ChordSize)
+	}
+	return append(appendMembers(b, s.Extra), '}')
+}
+
+func (e *Embed) append(b []byte) []byte {
+	b = appendSignatures(append(b, `{"callbacks":`...), e.Callbacks)
+	b = appendSignatures(append(b, `,"errbacks":`...), e.Errbacks)
+	b = appendSignatures(append(b, `,"chain":`...), e.Chain)
+	b = append(b, `,"chord":`...)
+	if e.Chord != nil {
+		b = e.Chord.append(b)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, '}')
+}
+
+// appendSignatures writes null for none, as Celery does.
+func appendSignatures(b []byte, list []Signature) []byte {
+	if len(list) == 0 {
+		return append(b, "null"...)
+	}
+	b = append(b, '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = list[i].append(b)
+	}
+	return append(b, ']')
+}
+
+// read reads valid JSON. Missing and null fields are none; unknown ones are
+// passed over, as Celery does.
+func (e *Embed) read(raw []byte) error {
+	return members(raw, func(key []byte, from, to int) error {
+		if err := e.readField(key, raw[from:to:to]); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	})
+}
+
+func (e *Embed) readField(key []byte, v json.RawMessage) (err error) {
+	if null(v) {
+		return nil
+	}
+	switch string(key) {
+	case "callbacks":
+		e.Callbacks, err = readSignatures(v)
+	case "errbacks":
+		e.Errbacks, err = readSignatures(v)
+	case "chain":
+		e.Chain, err = readSignatures(v)
+	case "chord":
+		var s Signature
+		s, err = readSignature(v)
+		e.Chord = &s
+	}
+	return err
+}
+
+// readSignatures reads a list, or one signature alone. celery/utils/functional.py maybe_list.
+func readSignatures(raw json.RawMessage) ([]Signature, error) {
+	if len(raw) > 0 && raw[0] == '{' {
+		s, err := readSignature(raw)
+		return []Signature{s}, err
+	}
+	list, err := elements(raw)
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	return append(append(out[:len(out)-1], ','), extra[1:]...), nil
+	out := make([]Signature, len(list))
+	for i, r := range list {
+		if out[i], err = readSignature(r); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

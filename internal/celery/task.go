@@ -7,8 +7,12 @@ import (
 
 // Task is a task message of protocol 2, in Go's terms.
 // celery/app/amqp.py as_task_v2.
+//
+// Raw values are JSON; NaN and the infinities, which Python writes bare, are
+// kept in a form that only this package reads: [Plain], [Unmarshal] and [Bare]
+// know it. A Task may be copied; it is not safe for concurrent use.
 type Task struct {
-	Lang   string // "py"; ours says "go"
+	Lang   string // "py"; ours says "go", also if empty
 	Name   string
 	ID     string
 	Shadow string
@@ -22,28 +26,39 @@ type Task struct {
 
 	SoftLimit, HardLimit time.Duration // zero: none
 
-	RootID, ParentID     string
-	ArgsRepr, KwargsRepr string
+	RootID, ParentID     string // RootID defaults to ID on the way out
+	ArgsRepr, KwargsRepr string // see Repr; both empty: not sent
 	Origin               string
 	IgnoreResult         bool
 	ReplacedTaskNesting  int
 	StampedHeaders       []string
 	Stamps               map[string]json.RawMessage
 	Redelivered          bool
-	Compression          string
 
-	// Extra are the caller's own headers, stamps' values among them.
+	// Compression of the body: gzip, zlib or zstd by kombu's names. Message
+	// obeys it; names that it cannot write (bzip2) are dropped and the body
+	// goes out plain.
+	Compression string
+
+	// Extra are the caller's own headers, stamps' values among them. A name
+	// of Celery's own is refused by Message.
 	Extra map[string]json.RawMessage
 
 	ReplyTo  string
 	Priority int
+	// CorrelationID is the ID where it is empty.
+	CorrelationID string
+	// Properties are those not named here. Those that the carrier makes for
+	// itself (delivery_tag, delivery_info, body_encoding) are left out.
+	Properties map[string]json.RawMessage
 
 	Args   []json.RawMessage
 	Kwargs map[string]json.RawMessage
 	Embed  Embed
 
-	body   []byte // not decoded yet
-	limits Limits
+	pending bool // body is not decoded yet
+	body    []byte
+	limits  Limits
 }
 
 // Limits bounds what a message may cost to read. The zero value is ready to

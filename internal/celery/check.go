@@ -1,0 +1,239 @@
+package celery
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep a peer's JSON may be nested. Python's own reader gives
+// up near 1,000; a canvas takes three levels per step of nesting.
+const maxDepth = 500
+
+var (
+	errNotUTF8 = errors.New("it is not valid UTF-8")
+	errTooDeep = fmt.Errorf("it is nested more than %d levels deep", maxDepth)
+)
+
+// normal checks text of a peer once, before it is scanned, and makes JSON of
+// it: what Python writes bare is marked (see bare.go). It returns raw itself
+// where there is nothing to mark.
+func normal(raw []byte) ([]byte, error) {
+	c := checker{raw: raw}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.bare || c.marked {
+		return mark(raw), nil
+	}
+	return raw, nil
+}
+
+// checker validates JSON as Python writes it in one pass: RFC 8259 plus NaN,
+// Infinity and -Infinity.
+type checker struct {
+	raw    []byte
+	bare   bool // there is a bare word
+	marked bool // there is a string that could be taken for a mark
+	deep   bool
+	end    int // where the trouble is
+}
+
+func (c *checker) check() error {
+	if !utf8.Valid(c.raw) {
+		return errNotUTF8
+	}
+	i := c.value(space(c.raw, 0), 1)
+	if i >= 0 {
+		if i = space(c.raw, i); i == len(c.raw) {
+			return nil
+		}
+		c.end = i
+	}
+	switch {
+	case c.deep:
+		return errTooDeep
+	case c.end >= len(c.raw):
+		return errors.New("it is not valid JSON: it ends too early")
+	}
+	return fmt.Errorf("it is not valid JSON: unexpected %q at byte %d", c.raw[c.end], c.end)
+}
+
+// fail notes the place; -1 travels up.
+func (c *checker) fail(i int) int {
+	c.end = i
+	return -1
+}
+
+// value returns the index behind the value at i, or -1.
+func (c *checker) value(i, depth int) int {
+	if i >= len(c.raw) {
+		return c.fail(i)
+	}
+	switch b := c.raw[i]; b {
+	case '"':
+		return c.text(i)
+	case '{', '[':
+		if depth > maxDepth {
+			c.deep = true
+			return c.fail(i)
+		}
+		if b == '{' {
+			return c.object(i+1, depth)
+		}
+		return c.array(i+1, depth)
+	case 't':
+		return c.word(i, "true")
+	case 'f':
+		return c.word(i, "false")
+	case 'n':
+		return c.word(i, "null")
+	case 'N', 'I':
+		return c.bareWord(i)
+	case '-':
+		if i+1 < len(c.raw) && c.raw[i+1] == 'I' {
+			return c.bareWord(i)
+		}
+		return c.number(i + 1)
+	}
+	return c.number(i)
+}
+
+func (c *checker) object(i, depth int) int {
+	if i = space(c.raw, i); i < len(c.raw) && c.raw[i] == '}' {
+		return i + 1
+	}
+	for {
+		if i >= len(c.raw) || c.raw[i] != '"' {
+			return c.fail(i)
+		}
+		if i = c.text(i); i < 0 {
+			return i
+		}
+		if i = space(c.raw, i); i >= len(c.raw) || c.raw[i] != ':' {
+			return c.fail(i)
+		}
+		if i = c.value(space(c.raw, i+1), depth+1); i < 0 {
+			return i
+		}
+		i = space(c.raw, i)
+		switch {
+		case i >= len(c.raw):
+			return c.fail(i)
+		case c.raw[i] == '}':
+			return i + 1
+		case c.raw[i] != ',':
+			return c.fail(i)
+		}
+		i = space(c.raw, i+1)
+	}
+}
+
+func (c *checker) array(i, depth int) int {
+	if i = space(c.raw, i); i < len(c.raw) && c.raw[i] == ']' {
+		return i + 1
+	}
+	for {
+		if i = c.value(i, depth+1); i < 0 {
+			return i
+		}
+		i = space(c.raw, i)
+		switch {
+		case i >= len(c.raw):
+			return c.fail(i)
+		case c.raw[i] == ']':
+			return i + 1
+		case c.raw[i] != ',':
+			return c.fail(i)
+		}
+		i = space(c.raw, i+1)
+	}
+}
+
+func (c *checker) text(i int) int {
+	start := i
+	for i++; i < len(c.raw); i++ {
+		switch b := c.raw[i]; {
+		case b == '"':
+			return i + 1
+		case b < ' ':
+			return c.fail(i)
+		case b == '\\':
+			if i++; i >= len(c.raw) {
+				return c.fail(i)
+			}
+			switch c.raw[i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if !hex4(c.raw, i+1) {
+					return c.fail(i)
+				}
+				c.marked = c.marked || i == start+2 && c.raw[i+3] == '0' && c.raw[i+4] == '0'
+				i += 4
+			default:
+				return c.fail(i)
+			}
+		}
+	}
+	return c.fail(i)
+}
+
+func hex4(b []byte, i int) bool {
+	if i+4 > len(b) {
+		return false
+	}
+	for _, d := range b[i : i+4] {
+		if !digit(d) && (d|0x20 < 'a' || d|0x20 > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checker) word(i int, w string) int {
+	if len(c.raw)-i < len(w) || string(c.raw[i:i+len(w)]) != w {
+		return c.fail(i)
+	}
+	return i + len(w)
+}
+
+func (c *checker) bareWord(i int) int {
+	w := bareWord(c.raw[i:])
+	if w == "" {
+		return c.fail(i)
+	}
+	c.bare = true
+	return i + len(w)
+}
+
+// number returns the index behind the number whose first digit is at i.
+func (c *checker) number(i int) int {
+	first := i
+	if i = c.digits(i); i < 0 || c.raw[first] == '0' && i > first+1 {
+		return c.fail(first)
+	}
+	if i < len(c.raw) && c.raw[i] == '.' {
+		if i = c.digits(i + 1); i < 0 {
+			return i
+		}
+	}
+	if i < len(c.raw) && c.raw[i]|0x20 == 'e' {
+		if i++; i < len(c.raw) && (c.raw[i] == '+' || c.raw[i] == '-') {
+			i++
+		}
+		return c.digits(i)
+	}
+	return i
+}
+
+func (c *checker) digits(i int) int {
+	if i >= len(c.raw) || !digit(c.raw[i]) {
+		return c.fail(i)
+	}
+	for i < len(c.raw) && digit(c.raw[i]) {
+		i++
+	}
+	return i
+}
+
+func digit(b byte) bool { return '0' <= b && b <= '9' }

@@ -37,6 +37,7 @@ var brokerTests = []test{
 	{"topics are checked", "they become names in other systems", "", topics},
 	{"a closed receiver takes nothing", "stopping is final and may be said twice", "", closedReceiver},
 	{"a closed engine says so", "callers tell it from an outage", "", closedBroker},
+	{"a queue behaves as the model does", "whatever is done in whatever order", "", brokerModel},
 	{"a ping tells whether it answers", "readiness checks ask it", "ping", pings},
 }
 
@@ -210,33 +211,10 @@ func oneOwner(c *T) {
 	var senders, workers sync.WaitGroup
 	ctx, stop := context.WithCancel(c.soon())
 	defer stop()
-	var mu sync.Mutex
-	seen := map[string]int{}
+	seen := &tally{counts: map[string]int{}, enough: publishers * each, stop: stop}
 	for range takers {
 		r := c.receive(engine.ReceiveOptions{Lease: maxLease})
-		workers.Go(func() {
-			for {
-				ds, err := r.Take(ctx, 16)
-				if err != nil {
-					return
-				}
-				ss := make([]engine.Settlement, len(ds))
-				mu.Lock()
-				for i, d := range ds {
-					seen[d.ID]++
-					ss[i] = success(d)
-				}
-				if len(seen) == publishers*each {
-					defer stop()
-				}
-				mu.Unlock()
-				for i, err := range r.Settle(c.Context(), ss) {
-					if err != nil {
-						c.Errorf("settle %q: %v", ds[i].ID, err)
-					}
-				}
-			}
-		})
+		workers.Go(func() { c.work(ctx, r, seen) })
 	}
 	for p := range publishers {
 		senders.Go(func() {
@@ -255,16 +233,57 @@ func oneOwner(c *T) {
 	}
 	senders.Wait()
 	workers.Wait()
-	if len(seen) != publishers*each {
-		c.Fatalf("got %d messages, want %d", len(seen), publishers*each)
+	if len(seen.counts) != publishers*each {
+		c.Fatalf("got %d messages, want %d", len(seen.counts), publishers*each)
 	}
-	for id, n := range seen {
+	for id, n := range seen.counts {
 		if n != 1 {
 			c.Errorf("%q was handed out %d times", id, n)
 		}
 	}
 	if q := c.queue("q"); q.Ready+q.Held+q.Delayed != 0 {
 		c.Errorf("after all were settled: %+v", q)
+	}
+}
+
+// tally counts deliveries, and calls stop when there were enough.
+type tally struct {
+	enough int
+	stop   func()
+
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (t *tally) add(ds []*engine.Delivery) (all bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range ds {
+		t.counts[d.ID]++
+	}
+	return len(t.counts) == t.enough
+}
+
+// work takes and settles until ctx ends or all was seen.
+func (c *T) work(ctx context.Context, r engine.Receiver, seen *tally) {
+	for {
+		ds, err := r.Take(ctx, 16)
+		if err != nil {
+			return
+		}
+		ss := make([]engine.Settlement, len(ds))
+		for i, d := range ds {
+			ss[i] = success(d)
+		}
+		all := seen.add(ds)
+		for i, err := range r.Settle(c.Context(), ss) {
+			if err != nil {
+				c.Errorf("settle %q: %v", ds[i].ID, err)
+			}
+		}
+		if all {
+			seen.stop()
+		}
 	}
 }
 

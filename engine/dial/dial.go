@@ -76,7 +76,7 @@ func openEmbedded(ctx context.Context, dir string, opts *Options) (engine.Set, f
 func openNATS(ctx context.Context, urls string, opts *Options) (engine.Set, func() error, error) {
 	connect := func() (*nats.Conn, error) {
 		nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-			nats.ReconnectBufSize(-1), nats.Timeout(5*time.Second), nats.Name("rhubarb"), nats.IgnoreAuthErrorAbort())
+			nats.Timeout(5*time.Second), nats.Name("rhubarb"), nats.IgnoreAuthErrorAbort())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", redact(urls), err)
 		}

@@ -184,7 +184,7 @@ func (e *Engine) connect() (*nats.Conn, error) {
 	return nats.Connect("nats://127.0.0.1:1", // every dial asks where the holder is
 		nats.SetCustomDialer(&dialer{e.dir}), nats.TokenHandler(e.token), nats.SkipHostLookup(),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
-		nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second), nats.ReconnectBufSize(-1),
+		nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second),
 		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(3),
 		nats.IgnoreAuthErrorAbort(), nats.Name("rhubarb"),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {

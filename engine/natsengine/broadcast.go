@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -15,13 +16,16 @@ func (e *Engine) Broadcast(ctx context.Context, topic string, payload []byte) er
 	if e.closed() {
 		return engine.ErrClosed
 	}
-	if len(payload) > engine.MaxMessage {
-		return fmt.Errorf("payload of %d bytes: %w", len(payload), engine.ErrLimit)
+	if err := checkTopic(topic); err != nil {
+		return err
 	}
-	if err := e.sub.Publish(subjectTopic+token(topic), payload); err != nil {
+	if err := engine.CheckSize("payload", len(payload), engine.MaxMessage); err != nil {
+		return err
+	}
+	if err := e.sub.Publish(subjectTopic+topic, payload); err != nil {
 		return e.wrong(err)
 	}
-	return e.wrong(e.sub.FlushWithContext(bounded(ctx)))
+	return e.flush(ctx)
 }
 
 // Listen implements engine.Broker.
@@ -29,8 +33,11 @@ func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], er
 	if e.closed() {
 		return nil, engine.ErrClosed
 	}
+	if err := checkTopic(topic); err != nil {
+		return nil, err
+	}
 	ch := make(chan []byte, 1024)
-	sub, err := e.sub.Subscribe(subjectTopic+token(topic), func(m *nats.Msg) {
+	sub, err := e.sub.Subscribe(subjectTopic+topic, func(m *nats.Msg) {
 		select {
 		case ch <- m.Data:
 		default:
@@ -38,7 +45,7 @@ func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], er
 		}
 	})
 	if err == nil {
-		err = e.sub.FlushWithContext(bounded(ctx))
+		err = e.flush(ctx)
 	}
 	if err != nil {
 		e.unsubscribe(sub)
@@ -91,4 +98,15 @@ func (e *Engine) stopHeld(id string) {
 		default: // Extend says it too
 		}
 	}
+}
+
+// checkTopic refuses what is no topic: letters, digits, dots and dashes, no
+// part of them empty.
+func checkTopic(topic string) error {
+	for _, part := range strings.Split(topic, ".") {
+		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
+			return fmt.Errorf("topic %q is not made of letters, digits, dots and dashes", topic)
+		}
+	}
+	return nil
 }

@@ -78,7 +78,7 @@ func (r *receiver) read(m *nats.Msg) (*held, *engine.Delivery, error) {
 		return nil, nil, fmt.Errorf("message with an id of %d bytes", len(msg.ID))
 	}
 	queue, priority := queueOf(m.Subject)
-	h := &held{msg: m, seq: meta.Sequence.Stream, round: round}
+	h := &held{r: r, msg: m, seq: meta.Sequence.Stream, round: round}
 	h.stream, h.prefix = logOf(msg.ID)
 	h.beat.Store(time.Now().UnixNano())
 	return h, &engine.Delivery{Message: msg, Queue: queue, Priority: priority, Taken: time.Now(), Token: h}, nil
@@ -175,7 +175,7 @@ func (r *receiver) Extend(ctx context.Context, ds []*engine.Delivery) []error {
 	out := make([]error, len(ds))
 	for i, d := range ds {
 		h, ok := d.Token.(*held)
-		if !ok || !r.holds(d.ID, h) {
+		if !ok || h.gone.Load() {
 			out[i] = engine.ErrSuperseded
 			continue
 		}
@@ -188,7 +188,7 @@ func (r *receiver) Extend(ctx context.Context, ds []*engine.Delivery) []error {
 			out[i] = r.e.wrong(err)
 		}
 	}
-	err := r.e.wrong(r.e.sub.FlushWithContext(ctx)) // tells whether the server is there
+	err := r.e.flush(ctx) // tells whether the server is there
 	for i, d := range ds {
 		h, ok := d.Token.(*held)
 		switch {
@@ -211,16 +211,10 @@ func (r *receiver) verify(ctx context.Context, h *held, d *engine.Delivery) erro
 		return err
 	}
 	if last == nil || engine.Fence(last.seq) != d.Fence {
-		r.drop(d.ID, h)
+		h.forget(d)
 		return engine.ErrSuperseded
 	}
 	return nil
 }
 
 func (h *held) beaten() time.Time { return time.Unix(0, h.beat.Load()) }
-
-func (r *receiver) holds(id string, h *held) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.held[id] == h
-}

@@ -148,7 +148,14 @@ func (e *Engine) Ping(ctx context.Context) error {
 	if e.closed() {
 		return engine.ErrClosed
 	}
-	return e.sub.FlushWithContext(ctx)
+	return e.flush(ctx)
+}
+
+// flush waits until the server has seen all that was sent to it.
+func (e *Engine) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	defer cancel()
+	return e.wrong(e.sub.FlushWithContext(ctx))
 }
 
 func (e *Engine) closed() bool {
@@ -190,10 +197,3 @@ const (
 	errWrongLastSequence      = 10071
 	errWrongLastSequenceConst = 10164
 )
-
-// bounded is a context with a deadline, for calls that need one.
-func bounded(ctx context.Context) context.Context {
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
-	context.AfterFunc(ctx, cancel)
-	return ctx
-}

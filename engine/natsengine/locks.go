@@ -3,7 +3,6 @@ package natsengine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -19,8 +18,8 @@ func natsMsg(subject string, data []byte) *nats.Msg {
 
 // Acquire implements engine.Locks. The server removes a lease that runs out.
 func (e *Engine) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (engine.Fence, error) {
-	if name == "" || len(name) > engine.MaxID {
-		return 0, fmt.Errorf("lock name of %d bytes, it needs 1 to %d: %w", len(name), engine.MaxID, engine.ErrLimit)
+	if err := engine.CheckName("lock name", name, engine.MaxID); err != nil {
+		return 0, err
 	}
 	m := natsMsg(subjectLock+token(name), []byte(owner))
 	expect(m, 0)

@@ -115,17 +115,10 @@ func (e *Engine) Publish(ctx context.Context, pubs []engine.Publication) []engin
 }
 
 func checkPublication(p *engine.Publication) error {
-	switch size := len(p.Headers) + len(p.Properties) + len(p.Body); {
-	case p.ID == "" || len(p.ID) > engine.MaxID:
-		return fmt.Errorf("id of %d bytes, it needs 1 to %d: %w", len(p.ID), engine.MaxID, engine.ErrLimit)
-	case p.Queue == "" || len(p.Queue) > engine.MaxQueue:
-		return fmt.Errorf("queue name of %d bytes, it needs 1 to %d: %w", len(p.Queue), engine.MaxQueue, engine.ErrLimit)
-	case size > engine.MaxMessage:
-		return fmt.Errorf("message of %d bytes, at most %d are carried: %w", size, engine.MaxMessage, engine.ErrLimit)
-	case len(p.Key) > engine.MaxID:
-		return fmt.Errorf("idempotency key of %d bytes, at most %d: %w", len(p.Key), engine.MaxID, engine.ErrLimit)
+	if err := p.Check(); err != nil {
+		return err
 	}
-	return nil
+	return engine.CheckSize("idempotency key", len(p.Key), engine.MaxID)
 }
 
 // taskMsg writes a publication for its queue or, if it is to wait, as a

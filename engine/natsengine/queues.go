@@ -83,7 +83,9 @@ func (e *Engine) subjects(ctx context.Context, filter string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m, err := e.sub.RequestWithContext(bounded(ctx), "$JS.API.STREAM.INFO."+streamTasks, body)
+	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	defer cancel()
+	m, err := e.sub.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+streamTasks, body)
 	if err != nil {
 		return 0, e.wrong(err)
 	}
@@ -133,8 +135,8 @@ func (e *Engine) oldest(ctx context.Context, tok string) time.Duration {
 // Purge implements engine.Broker. Ready messages are taken and removed, so
 // that what is held is not touched.
 func (e *Engine) Purge(ctx context.Context, queue string) (int, error) {
-	if queue == "" || len(queue) > engine.MaxQueue {
-		return 0, fmt.Errorf("queue name of %d bytes, it needs 1 to %d: %w", len(queue), engine.MaxQueue, engine.ErrLimit)
+	if err := engine.CheckName("queue name", queue, engine.MaxQueue); err != nil {
+		return 0, err
 	}
 	recv, err := e.Receive(ctx, engine.ReceiveOptions{Queues: []string{queue}})
 	if err != nil {
@@ -151,8 +153,8 @@ func (e *Engine) Purge(ctx context.Context, queue string) (int, error) {
 			return total, err
 		}
 		for _, m := range msgs {
-			if err := m.AckSync(nats.Context(bounded(ctx))); err != nil {
-				return total, e.wrong(err)
+			if err := e.ackSync(ctx, m); err != nil {
+				return total, err
 			}
 			total++
 		}
@@ -168,6 +170,12 @@ func (e *Engine) Purge(ctx context.Context, queue string) (int, error) {
 		return total, err
 	}
 	return total + delayed, nil
+}
+
+func (e *Engine) ackSync(ctx context.Context, m *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	defer cancel()
+	return e.wrong(m.AckSync(nats.Context(ctx)))
 }
 
 // currentEpoch returns a channel that is closed when the reading connection is

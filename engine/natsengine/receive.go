@@ -39,17 +39,19 @@ type pull struct {
 	subject string             // where to ask
 	now     *nats.Subscription // answers to requests that do not wait
 	idle    *nats.Subscription // answers to the standing request of one
-	until   time.Time          // when the standing request expires; zero: none
+	until   atomic.Int64       // Unix nanoseconds when that runs out; 0: there is none
 }
 
 // held is the engine's part of a delivery.
 type held struct {
+	r       *receiver
 	msg     *nats.Msg
 	seq     uint64 // of the message
 	prefix  string // of the log
 	stream  string // of the log
 	round   int
 	revoked atomic.Bool
+	gone    atomic.Bool  // settled, or another owner has it
 	beat    atomic.Int64 // Unix nanoseconds of the last renewal
 }
 
@@ -76,8 +78,8 @@ func (e *Engine) Receive(ctx context.Context, opts engine.ReceiveOptions) (engin
 		done: make(chan struct{}), held: map[string]*held{},
 	}
 	for _, q := range opts.Queues {
-		if q == "" || len(q) > engine.MaxQueue {
-			return nil, fmt.Errorf("queue name of %d bytes, it needs 1 to %d: %w", len(q), engine.MaxQueue, engine.ErrLimit)
+		if err := engine.CheckName("queue name", q, engine.MaxQueue); err != nil {
+			return nil, err
 		}
 		for step := range engine.PrioritySteps {
 			p, err := e.openPull(ctx, r, q, step)
@@ -130,8 +132,8 @@ func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step i
 		return nil, err
 	}
 	p := &pull{subject: "$JS.API.CONSUMER.MSG.NEXT." + streamTasks + "." + name}
-	if p.now, err = e.inbox(r); err == nil {
-		p.idle, err = e.inbox(r)
+	if p.now, err = e.inbox(r, nil); err == nil {
+		p.idle, err = e.inbox(r, &p.until)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("natsengine: subscribe: %w", e.wrong(err))
@@ -139,10 +141,14 @@ func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step i
 	return p, nil
 }
 
-// inbox subscribes to answers for a receiver.
-func (e *Engine) inbox(r *receiver) (*nats.Subscription, error) {
-	inbox := e.sub.NewRespInbox()
+// inbox subscribes to answers for a receiver. Each answer to a standing
+// request uses it up.
+func (e *Engine) inbox(r *receiver, standing *atomic.Int64) (*nats.Subscription, error) {
+	inbox := nats.NewInbox()
 	return e.sub.Subscribe(inbox, func(m *nats.Msg) {
+		if standing != nil {
+			standing.Store(0)
+		}
 		if m.Subject != inbox && !r.taking.Load() {
 			e.nak(m)
 			return
@@ -277,13 +283,6 @@ func (r *receiver) next(ctx context.Context, limit time.Duration) (*nats.Msg, er
 	defer t.Stop()
 	select {
 	case m := <-r.arrived:
-		for _, step := range r.pulls {
-			for _, p := range step {
-				if m.Sub == p.idle {
-					p.until = time.Time{}
-				}
-			}
-		}
 		return m, nil
 	case <-t.C:
 		return nil, nil
@@ -313,20 +312,24 @@ func (r *receiver) request(p *pull, reply *nats.Subscription, body []byte) error
 // wait leaves one request for one message with every queue and step, and
 // returns the first that comes.
 func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
-	now := time.Now()
+	now := time.Now().UnixNano()
 	body := fmt.Appendf(nil, `{"batch":1,"expires":%d}`, idlePull)
 	for _, step := range r.pulls {
 		for _, p := range step {
-			if now.Before(p.until) {
+			if now < p.until.Load() {
 				continue
 			}
+			p.until.Store(now + int64(idlePull))
 			if err := r.request(p, p.idle, body); err != nil {
+				p.until.Store(0)
 				return nil, err
 			}
-			p.until = now.Add(idlePull)
 		}
 	}
 	for {
+		if r.idleOut() { // one was used up since the sweep
+			return nil, nil
+		}
 		m, err := r.next(ctx, idlePull)
 		if err != nil || m == nil {
 			return nil, err
@@ -337,9 +340,6 @@ func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
 		if err := statusError(m); err != nil {
 			return nil, err
 		}
-		if r.idleOut() {
-			return nil, nil
-		}
 	}
 }
 
@@ -347,7 +347,7 @@ func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
 func (r *receiver) idleOut() bool {
 	for _, step := range r.pulls {
 		for _, p := range step {
-			if p.until.IsZero() {
+			if p.until.Load() == 0 {
 				return true
 			}
 		}
@@ -363,8 +363,9 @@ func (r *receiver) Close() error {
 	r.closing.Do(func() {
 		close(r.done)
 		r.e.mu.Lock()
-		delete(r.e.receivers, r)
+		delete(r.e.receivers, r) // nobody sends to revoked from here on
 		r.e.mu.Unlock()
+		close(r.revoked)
 		for _, step := range r.pulls {
 			for _, p := range step {
 				r.e.unsubscribe(p.now)

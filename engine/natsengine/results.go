@@ -13,6 +13,9 @@ import (
 func (e *Engine) Put(ctx context.Context, puts []engine.StatePut) []error {
 	out := make([]error, len(puts))
 	for i, p := range puts {
+		if out[i] = p.State.Check(); out[i] != nil {
+			continue
+		}
 		w := e.writer(p.State.ID, p.Fence)
 		if w == nil || engine.Ready(p.State.Status) {
 			out[i] = engine.ErrSuperseded
@@ -37,6 +40,9 @@ func (e *Engine) Finish(ctx context.Context, puts []engine.StatePut) []error {
 }
 
 func (e *Engine) finishState(ctx context.Context, p *engine.StatePut) error {
+	if err := p.State.Check(); err != nil {
+		return err
+	}
 	if !engine.Ready(p.State.Status) {
 		return fmt.Errorf("state %s is not final", p.State.Status)
 	}
@@ -157,8 +163,8 @@ func (e *Engine) Revoke(ctx context.Context, states []engine.State) []error {
 }
 
 func (e *Engine) revoke(ctx context.Context, s *engine.State) error {
-	if s.ID == "" || len(s.ID) > engine.MaxID {
-		return fmt.Errorf("id of %d bytes, it needs 1 to %d: %w", len(s.ID), engine.MaxID, engine.ErrLimit)
+	if err := s.Check(); err != nil {
+		return err
 	}
 	stream, prefix := logOf(s.ID)
 	for {

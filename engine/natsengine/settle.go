@@ -23,8 +23,11 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 	recs := make([]*record, len(ss))
 	for i := range ss {
 		h, ok := ss[i].Delivery.Token.(*held)
-		if !ok || !r.holds(ss[i].Delivery.ID, h) {
+		if !ok || h.gone.Load() {
 			out[i] = engine.ErrSuperseded
+			continue
+		}
+		if out[i] = ss[i].Check(); out[i] != nil {
 			continue
 		}
 		recs[i] = r.e.verdict(&ss[i], h)
@@ -53,17 +56,17 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 		if err != nil {
 			out[i] = err
 			if errors.Is(err, engine.ErrSuperseded) {
-				r.forget(d, h)
+				h.forget(d)
 			}
 			continue
 		}
 	}
-	r.finishAll(ctx, ss, recs, out)
+	r.e.finishAll(ctx, ss, recs, out)
 	return out
 }
 
 // finishAll does what the records ask for, many at a time.
-func (r *receiver) finishAll(ctx context.Context, ss []engine.Settlement, recs []*record, out []error) {
+func (e *Engine) finishAll(ctx context.Context, ss []engine.Settlement, recs []*record, out []error) {
 	for i := range ss {
 		if out[i] != nil || recs[i] == nil {
 			continue
@@ -75,19 +78,21 @@ func (r *receiver) finishAll(ctx context.Context, ss []engine.Settlement, recs [
 		case ss[i].Verdict == engine.Return:
 			err = h.msg.Nak()
 		case recs[i].outbox != nil:
-			err = r.e.finish(ctx, d.ID, recs[i], h.msg)
+			err = e.finish(ctx, d.ID, recs[i], h.msg)
 		default:
 			err = h.msg.Ack()
 		}
-		if out[i] = r.e.wrong(err); out[i] == nil {
-			r.forget(d, h)
+		if out[i] = e.wrong(err); out[i] == nil {
+			h.forget(d)
 		}
 	}
 }
 
-func (r *receiver) forget(d *engine.Delivery, h *held) {
-	r.drop(d.ID, h)
-	r.e.closeWriter(d.ID, d.Fence)
+// forget lets go of a delivery that is settled or lost.
+func (h *held) forget(d *engine.Delivery) {
+	h.gone.Store(true)
+	h.r.drop(d.ID, h)
+	h.r.e.closeWriter(d.ID, d.Fence)
 }
 
 // verdict writes a settlement as the record that stands for it.

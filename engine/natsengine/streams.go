@@ -16,8 +16,8 @@ import (
 
 // Begin implements engine.Streams.
 func (e *Engine) Begin(ctx context.Context, stream string) (engine.Fence, error) {
-	if stream == "" || len(stream) > engine.MaxID {
-		return 0, fmt.Errorf("stream name of %d bytes, it needs 1 to %d: %w", len(stream), engine.MaxID, engine.ErrLimit)
+	if err := engine.CheckName("stream name", stream, engine.MaxID); err != nil {
+		return 0, err
 	}
 	log, prefix := logOf(stream)
 	for {
@@ -50,6 +50,9 @@ func (e *Engine) Begin(ctx context.Context, stream string) (engine.Fence, error)
 
 // End implements engine.Streams.
 func (e *Engine) End(ctx context.Context, stream string, fence engine.Fence, payload []byte, ttl time.Duration) error {
+	if err := engine.CheckSize("end record", len(payload), engine.MaxRecord); err != nil {
+		return err
+	}
 	w := e.writer(stream, fence)
 	if w == nil {
 		return engine.ErrSuperseded
@@ -92,12 +95,12 @@ func (e *Engine) read(ctx context.Context, stream string, cur engine.Cursor, lim
 	for _, r := range raws {
 		out = v.add(out, r)
 	}
-	return out, nil
+	return out[:min(len(out), limit)], nil
 }
 
 // viewer turns stored records into those a reader sees. A settlement replaces
-// the control records before it; the reset that opened an attempt is made
-// again from the attempt's first record.
+// the control records before it; the resets that opened the attempts are made
+// again where the next record shows that they were there.
 type viewer struct {
 	stream string
 	cur    engine.Cursor
@@ -108,15 +111,22 @@ func (v *viewer) add(out []engine.Record, r *record) []engine.Record {
 		v.cur.Offset = r.seq
 		return out
 	}
-	if r.kind != engine.KindReset && r.attempt > v.cur.Attempt {
-		before := engine.Cursor{Offset: r.seq - 1, Attempt: r.attempt}
-		out = append(out, engine.Record{Pos: before.Position(v.stream), Attempt: r.attempt, Kind: engine.KindReset, Time: r.time})
+	opened := r.attempt // resets up to this one came before r
+	if r.kind == engine.KindReset {
+		opened--
+	}
+	for a := max(v.cur.Attempt+1, opened-maxResets); a <= opened; a++ {
+		before := engine.Cursor{Offset: r.seq - 1, Attempt: a}
+		out = append(out, engine.Record{Pos: before.Position(v.stream), Attempt: a, Kind: engine.KindReset, Time: r.time})
 	}
 	v.cur = engine.Cursor{Offset: r.seq, Attempt: r.attempt, N: r.n}
 	return append(out, engine.Record{
 		Pos: v.cur.Position(v.stream), Attempt: r.attempt, N: r.n, Kind: r.kind, Payload: r.payload, Time: r.time,
 	})
 }
+
+// maxResets bounds the resets that are made again at one place.
+const maxResets = 100
 
 // batch reads up to limit records of a log from a sequence on.
 func (e *Engine) batch(ctx context.Context, stream string, seq uint64, limit int) ([]*record, error) {
@@ -143,7 +153,7 @@ func (e *Engine) directBatch(ctx context.Context, log string, request []byte) ([
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackWait)
 	defer cancel()
-	inbox := e.sub.NewRespInbox()
+	inbox := nats.NewInbox()
 	sub, err := e.sub.SubscribeSync(inbox)
 	if err != nil {
 		return nil, e.wrong(err)
@@ -200,11 +210,27 @@ func (e *Engine) Tail(ctx context.Context, stream string, after engine.Position)
 				}
 				continue
 			}
+			if over, err := e.atEnd(ctx, stream, cur); over || err != nil {
+				if err != nil {
+					yield(nil, err)
+				}
+				return
+			}
 			if done := e.live(ctx, l, &viewer{stream, cur}, &cur, yield); done {
 				return
 			}
 		}
 	}
+}
+
+// atEnd reports whether a reader who found nothing has read the end.
+func (e *Engine) atEnd(ctx context.Context, stream string, cur engine.Cursor) (bool, error) {
+	if cur.Offset == 0 {
+		return false, nil
+	}
+	log, prefix := logOf(stream)
+	last, err := e.last(ctx, log, prefix+"c")
+	return last.final() && last.seq <= cur.Offset, err
 }
 
 // live yields records as they are stored until something was missed; then the

@@ -3,6 +3,7 @@ package natsengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -21,12 +22,17 @@ type writer struct {
 	stream  string
 	prefix  string
 
-	mu      sync.Mutex
-	n       uint64 // the last number given out
-	keep    engine.Retention
-	sizes   []int // payload bytes of the records since trimmed
-	bytes   int64
-	trimmed uint64 // up to which number records were trimmed
+	mu    sync.Mutex
+	n     uint64 // the last number given out
+	keep  engine.Retention
+	kept  []kept // what was written and not trimmed
+	bytes int64  // of their payloads
+}
+
+// kept is a record that a trim may drop.
+type kept struct {
+	size  int
+	state bool // under ….s
 }
 
 func (e *Engine) openWriter(id string, fence engine.Fence, attempt int) *writer {
@@ -98,6 +104,14 @@ type entry struct {
 	status string
 }
 
+func (e entry) check() error {
+	switch e.Kind {
+	case "", engine.KindData, engine.KindProgress, engine.KindState:
+		return engine.CheckSize("record", len(e.Payload), engine.MaxRecord)
+	}
+	return fmt.Errorf("a record of kind %q cannot be appended: there are data, progress and state", e.Kind)
+}
+
 // resend is how often a write is tried again when the server did not answer.
 // The records carry ids, so that none is stored twice.
 const resend = 6
@@ -109,8 +123,8 @@ func (e *Engine) append(ctx context.Context, w *writer, entries []entry) error {
 	defer w.mu.Unlock()
 	msgs := make([]*nats.Msg, len(entries))
 	for i, entry := range entries {
-		if len(entry.Payload) > engine.MaxRecord {
-			return errors.Join(engine.ErrLimit, errors.New("record of "+strconv.Itoa(len(entry.Payload))+" bytes"))
+		if err := entry.check(); err != nil {
+			return err
 		}
 		msgs[i] = w.msg(entry, w.n+uint64(i)+1)
 	}
@@ -132,7 +146,7 @@ func (e *Engine) append(ctx context.Context, w *writer, entries []entry) error {
 	}
 	w.n += uint64(len(entries))
 	for _, entry := range entries {
-		w.sizes = append(w.sizes, len(entry.Payload))
+		w.kept = append(w.kept, kept{len(entry.Payload), entry.Kind != engine.KindData && entry.Kind != ""})
 		w.bytes += int64(len(entry.Payload))
 	}
 	return e.trim(ctx, w)
@@ -178,22 +192,41 @@ func (e *Engine) publishAll(ctx context.Context, msgs []*nats.Msg) (left []*nats
 	return left, first
 }
 
-// trim drops the oldest records beyond the retention, in steps of an eighth of
-// it, so that most appends cost nothing.
+// trim drops the oldest records beyond the retention, in steps of a hundredth
+// of it, so that most appends cost nothing.
 func (e *Engine) trim(ctx context.Context, w *writer) error {
-	slackCount, slackBytes := w.keep.Count/8+1, w.keep.Bytes/8+1
-	if len(w.sizes) <= w.keep.Count+slackCount && w.bytes <= w.keep.Bytes+slackBytes {
+	if len(w.kept) <= w.keep.Count+w.keep.Count/100 && w.bytes <= w.keep.Bytes+w.keep.Bytes/100 {
 		return nil
 	}
+	var dropped [2]bool // data, states
 	drop := 0
-	for len(w.sizes)-drop > w.keep.Count || w.bytes > w.keep.Bytes && drop < len(w.sizes)-1 {
-		w.bytes -= int64(w.sizes[drop])
+	for len(w.kept)-drop > w.keep.Count || w.bytes > w.keep.Bytes && drop < len(w.kept)-1 {
+		w.bytes -= int64(w.kept[drop].size)
+		dropped[kindIndex(w.kept[drop].state)] = true
 		drop++
 	}
-	w.sizes = append([]int(nil), w.sizes[drop:]...)
+	w.kept = append([]kept(nil), w.kept[drop:]...)
+	var left [2]uint64
+	for _, k := range w.kept {
+		left[kindIndex(k.state)]++
+	}
 	s, err := e.api.Stream(ctx, w.stream)
-	if err == nil {
-		err = s.Purge(ctx, jetstream.WithPurgeSubject(w.prefix+"d"), jetstream.WithPurgeKeep(uint64(len(w.sizes))))
+	for i, suffix := range []string{"d", "s"} {
+		if err != nil || !dropped[i] {
+			continue
+		}
+		opts := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(w.prefix + suffix)}
+		if left[i] > 0 { // a keep of 0 would be no keep
+			opts = append(opts, jetstream.WithPurgeKeep(left[i]))
+		}
+		err = s.Purge(ctx, opts...)
 	}
 	return e.wrong(err)
+}
+
+func kindIndex(state bool) int {
+	if state {
+		return 1
+	}
+	return 0
 }

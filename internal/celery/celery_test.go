@@ -171,33 +171,3 @@ func TestErrorsNameTheField(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkEncode(b *testing.B) {
-	t := Task{Name: "mail.send_email", ID: "a4bd8067-3e47-4268-82f1-4d8a6f78be95", Origin: "gen1@host",
-		Kwargs: map[string]json.RawMessage{"to": json.RawMessage(`"a@example.org"`)}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := t.Message(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkDecode(b *testing.B) {
-	t := Task{Name: "mail.send_email", ID: "a4bd8067-3e47-4268-82f1-4d8a6f78be95", Origin: "gen1@host",
-		Kwargs: map[string]json.RawMessage{"to": json.RawMessage(`"a@example.org"`)}}
-	m, err := t.Message()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		task, err := Decode(m, Limits{})
-		if err == nil {
-			err = task.DecodeBody()
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -2,11 +2,11 @@ package celery
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,15 +22,6 @@ type capture struct {
 	} `json:"keys"`
 }
 
-// envelope is kombu's, as it stands in a Redis list.
-type envelope struct {
-	Body            string          `json:"body"`
-	ContentType     string          `json:"content-type"`
-	ContentEncoding string          `json:"content-encoding"`
-	Headers         json.RawMessage `json:"headers"`
-	Properties      json.RawMessage `json:"properties"`
-}
-
 func messages(t *testing.T, file string) []engine.Message {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -42,25 +33,32 @@ func messages(t *testing.T, file string) []engine.Message {
 		t.Fatal(err)
 	}
 	var out []engine.Message
-	for _, key := range c.Keys {
+	for name, key := range c.Keys {
 		var list []string
 		if key.Type != "list" || json.Unmarshal(key.Value, &list) != nil {
 			continue
 		}
 		for _, text := range list {
-			var e envelope
-			if err := json.Unmarshal([]byte(text), &e); err != nil {
-				t.Fatal(err)
-			}
-			body, err := base64.StdEncoding.DecodeString(e.Body)
+			m, queue, priority, err := ParseEnvelope([]byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, engine.Message{ContentType: e.ContentType, ContentEncoding: e.ContentEncoding,
-				Headers: e.Headers, Properties: e.Properties, Body: body})
+			if step := name[len(queue):]; step != "" && step != "\x06\x16"+strconv.Itoa(priority) {
+				t.Errorf("list %q holds a message for queue %q with priority %d", name, queue, priority)
+			}
+			checkEnvelope(t, []byte(text), m, queue, priority)
+			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// checkEnvelope writes what was read from the text again and compares.
+func checkEnvelope(t *testing.T, text []byte, m engine.Message, queue string, priority int) {
+	t.Helper()
+	if got := AppendEnvelope(nil, m, queue, priority); !reflect.DeepEqual(generic(t, got), generic(t, text)) {
+		t.Errorf("envelope\n got %s\nwant %s", got, text)
+	}
 }
 
 // generic decodes JSON with exact numbers, for comparison. What Python writes

@@ -61,7 +61,7 @@ func (p *plainer) container(i int, keys bool) (_ int, err error) {
 	start := i
 	for i = space(p.raw, i+1); i < len(p.raw) && p.raw[i] != '}' && p.raw[i] != ']'; i = next(p.raw, i) {
 		if keys {
-			i = space(p.raw, space(p.raw, stringEnd(p.raw, i))+1)
+			i = min(space(p.raw, space(p.raw, stringEnd(p.raw, i))+1), len(p.raw))
 		}
 		p.out = append(p.out, p.raw[start:i]...)
 		if i, err = p.value(i); err != nil {

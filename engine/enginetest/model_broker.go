@@ -228,7 +228,11 @@ func (m *queueModel) drain(t *rapid.T) {
 			t.Fatalf("drop %q: %v", id, err)
 		}
 	}
-	if q := m.c.queue(m.queue); q.Ready+q.Delayed+q.Held != 0 {
-		t.Fatalf("after all was settled: %+v", q)
+	waits := func() int { q := m.c.queue(m.queue); return q.Ready + q.Delayed + q.Held }
+	if waits() != 0 { // an engine may leave what was revoked until someone takes
+		m.c.none(m.r, m.c.quiet(), "after all was settled")
+	}
+	if n := waits(); n != 0 {
+		t.Fatalf("after all was settled %d messages are there", n)
 	}
 }

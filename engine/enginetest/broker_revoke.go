@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -13,6 +14,7 @@ var revokeTests = []test{
 	{"the owner of a running task is told", "Stop stops", "", revokeRunning},
 	{"a revoked task may still succeed", "its owner decides, for it may be over already", "", revokeTooLate},
 	{"a revoked task is not run by the next", "its owner died before it could stop", "", revokeOrphan},
+	{"a revoked task that is given back is not run", "its owner stops before it saw the wish", "", revokeReturned},
 	{"a finished task cannot be revoked", "what is done is done", "", revokeFinished},
 	{"a retry that waits is revoked", "between two attempts a task waits", "", revokeRetry},
 }
@@ -109,6 +111,21 @@ func revokeOrphan(c *T) {
 		wait = time.Hour
 	}
 	c.none(other, wait, "a revoked task whose owner died")
+	if q := c.queue("q"); q.Ready+q.Held+q.Delayed != 0 {
+		c.Errorf("after that: %+v", q)
+	}
+}
+
+func revokeReturned(c *T) {
+	for i := range 5 {
+		c.publish(msg(fmt.Sprint("a", i)))
+	}
+	r := c.receiver()
+	for _, d := range c.take(r, 5) {
+		c.revoke(d.ID)
+		c.settle(r, verdict(d, engine.Return, ""))
+	}
+	c.none(r, c.quiet(), "revoked tasks that were given back")
 	if q := c.queue("q"); q.Ready+q.Held+q.Delayed != 0 {
 		c.Errorf("after that: %+v", q)
 	}

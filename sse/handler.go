@@ -82,12 +82,15 @@ func ServeStream(w http.ResponseWriter, r *http.Request, s *stream.Stream, opts 
 		return
 	}
 	after := engine.Position(LastEventID(r))
-	if _, err := after.Cursor(s.Name()); err != nil {
-		w.Header().Set(GapHeader, "position")
-	} else if over, err := s.AtEnd(r.Context(), after); err == nil && over {
-		o.Stats.AtEnd.Add(1)
-		w.WriteHeader(http.StatusNoContent)
-		return
+	if at, err := s.Attach(r.Context(), after); err == nil {
+		if _, lost := at.Lost(); lost {
+			w.Header().Set(GapHeader, stream.Position)
+		}
+		if at.AtEnd() {
+			o.Stats.AtEnd.Add(1)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
 	}
 	c, err := open(w, r, o.Options)
 	if err != nil {

@@ -16,6 +16,7 @@
 //
 // # Reading the source
 //
-// [Stream.Tail] in stream.go, the look for gaps in gap.go, and [Writer] in
+// [Stream.Tail] in stream.go, [Reader] for what a position is worth, the look
+// for gaps in gap.go, [Merger] for readers that are slow, and [Writer] in
 // writer.go.
 package stream

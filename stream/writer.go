@@ -29,7 +29,7 @@ type Writer struct {
 }
 
 // Begin opens an attempt of a stream: readers get a reset record. A stream
-// that has ended returns engine.ErrEnded.
+// that has ended returns engine.ErrEnded. A nil opts is the zero value.
 func Begin(ctx context.Context, s engine.Streams, name string, opts *Options) (*Writer, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -42,8 +42,14 @@ func Begin(ctx context.Context, s engine.Streams, name string, opts *Options) (*
 	return &Writer{s, name, fence, opts.Keep}, nil
 }
 
-// Append writes records of kind data.
+// Append writes records of kind data, all or a first part of them, and returns
+// when they are kept. The payloads must not be changed until then. A payload of
+// over engine.MaxRecord bytes is refused with engine.ErrLimit; after the end,
+// and after a later Begin, the error is engine.ErrSuperseded.
 func (w *Writer) Append(ctx context.Context, payloads ...[]byte) error {
+	if len(payloads) == 0 {
+		return nil
+	}
 	entries := make([]engine.Entry, len(payloads))
 	for i, p := range payloads {
 		entries[i] = engine.Entry{Kind: engine.KindData, Payload: p}
@@ -51,7 +57,7 @@ func (w *Writer) Append(ctx context.Context, payloads ...[]byte) error {
 	return w.write(ctx, entries)
 }
 
-// Progress writes a record of kind progress.
+// Progress writes a record of kind progress. Errors are those of Append.
 func (w *Writer) Progress(ctx context.Context, payload []byte) error {
 	return w.write(ctx, []engine.Entry{{Kind: engine.KindProgress, Payload: payload}})
 }
@@ -64,7 +70,8 @@ func (w *Writer) write(ctx context.Context, entries []engine.Entry) error {
 	return nil
 }
 
-// End closes the stream, once.
+// End closes the stream with its last record, once; a second end is refused
+// with engine.ErrSuperseded. Readers stop there, and no writer can begin again.
 func (w *Writer) End(ctx context.Context, payload []byte) error {
 	if err := w.engine.End(ctx, w.name, w.fence, payload, w.keep); err != nil {
 		return fmt.Errorf("stream: end %s: %w", w.name, err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -28,7 +29,20 @@ type Cursor struct {
 // name goes in as a short hash, so that a position of another stream is
 // noticed.
 func (c Cursor) Position(stream string) Position {
-	return Position(fmt.Sprintf("%04x-%013x-%x-%x", tag(stream), c.Offset, c.Attempt, c.N))
+	b := make([]byte, 0, 48)
+	b = append(appendHex(b, uint64(tag(stream)), 4), '-')
+	b = append(appendHex(b, c.Offset, 13), '-')
+	b = append(appendHex(b, uint64(c.Attempt), 1), '-')
+	return Position(appendHex(b, c.N, 1))
+}
+
+// appendHex writes n with at least width digits. Readers of busy streams make
+// a position for each record, so this does without package fmt.
+func appendHex(b []byte, n uint64, width int) []byte {
+	for digits := max((bits.Len64(n)+3)/4, width); digits > 0; digits-- {
+		b = append(b, "0123456789abcdef"[n>>(4*(digits-1))&15])
+	}
+	return b
 }
 
 // Cursor reads a position of the named stream. It returns [ErrPosition] if it

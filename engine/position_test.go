@@ -59,3 +59,19 @@ func FuzzPosition(f *testing.F) {
 		}
 	})
 }
+
+// Browsers keep positions for as long as they like, so the form is for ever.
+func TestPositionKeepsItsForm(t *testing.T) {
+	for want, c := range map[engine.Position]engine.Cursor{
+		"7c24-0000000000000-0-0":                  {},
+		"7c24-00000000000ff-2-10":                 {Offset: 255, Attempt: 2, N: 16},
+		"7c24-ffffffffffffffff-7fffffff-ffffffff": {Offset: math.MaxUint64, Attempt: math.MaxInt32, N: math.MaxUint32},
+	} {
+		if got := c.Position("task"); got != want {
+			t.Errorf("position of %+v: got %s, want %s", c, got, want)
+		}
+		if got, err := want.Cursor("task"); got != c || err != nil {
+			t.Errorf("cursor of %s: got %+v, %v, want %+v", want, got, err, c)
+		}
+	}
+}

@@ -89,26 +89,22 @@ func appendOptional(b []byte, s string) []byte {
 
 // appendString writes a JSON string; what is not UTF-8 becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
-	from, start := len(b), 0
+	from := len(b)
 	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[start:i]...), "\uFFFD"...)
-				start = i + 1
-			}
-			i += size
+	for i := 0; ; {
+		end := plainRun(s, i, nonASCII)
+		b = append(b, s[i:end]...)
+		if end == len(s) {
+			break
+		}
+		i = end + 1
+		if c := s[end]; c < utf8.RuneSelf {
+			b = appendEscaped(b, c)
 			continue
 		}
-		if c < ' ' || c == '"' || c == '\\' {
-			b = appendEscaped(append(b, s[start:i]...), c)
-			start = i + 1
-		}
-		i++
+		r, size := utf8.DecodeRuneInString(s[end:])
+		b, i = utf8.AppendRune(b, r), end+size
 	}
-	b = append(b, s[start:]...)
 	if len(s) > 3 && s[0] == 0 && bareWord([]byte(s[1:])) == s[1:] {
 		return appendUnlike(b[:from], []byte(bareMark+s[1:]+`"`)) // see bare.go
 	}

@@ -150,32 +150,30 @@ func (c *checker) array(i, depth int) int {
 	}
 }
 
-func (c *checker) text(i int) int {
-	start := i
-	for i++; i < len(c.raw); i++ {
-		switch b := c.raw[i]; {
-		case b == '"':
-			return i + 1
-		case b < ' ':
+func (c *checker) text(start int) int {
+	for i := start + 1; ; i++ {
+		i = plainRun(c.raw, i, 0)
+		if i >= len(c.raw) || c.raw[i] < ' ' {
 			return c.fail(i)
-		case b == '\\':
-			if i++; i >= len(c.raw) {
+		}
+		if c.raw[i] == '"' {
+			return i + 1
+		}
+		if i++; i >= len(c.raw) { // behind a backslash
+			return c.fail(i)
+		}
+		switch c.raw[i] {
+		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		case 'u':
+			if !hex4(c.raw, i+1) {
 				return c.fail(i)
 			}
-			switch c.raw[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if !hex4(c.raw, i+1) {
-					return c.fail(i)
-				}
-				c.marked = c.marked || i == start+2 && c.raw[i+3] == '0' && c.raw[i+4] == '0'
-				i += 4
-			default:
-				return c.fail(i)
-			}
+			c.marked = c.marked || i == start+2 && c.raw[i+3] == '0' && c.raw[i+4] == '0'
+			i += 4
+		default:
+			return c.fail(i)
 		}
 	}
-	return c.fail(i)
 }
 
 func hex4(b []byte, i int) bool {

@@ -3,7 +3,6 @@ package celery
 import (
 	"bytes"
 	"encoding/json"
-	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -12,13 +11,9 @@ import (
 
 // seeds are the golden messages.
 func seeds(f *testing.F) []engine.Message {
-	files, err := filepath.Glob("testdata/send-*.json")
-	if err != nil || len(files) == 0 {
-		f.Fatal("no captures", err)
-	}
 	var out []engine.Message
-	for _, file := range files {
-		out = append(out, messages(&testing.T{}, file)...)
+	for _, file := range captures(f, 24, "send-*.json", "stage-*.json") {
+		out = append(out, messages(f, file)...)
 	}
 	return out
 }

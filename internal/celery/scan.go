@@ -1,9 +1,11 @@
 package celery
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 )
 
@@ -121,7 +123,15 @@ func valueEnd(raw []byte, i int) int {
 
 // stringEnd returns the index behind the string that begins at i.
 func stringEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
+	i = min(i+1, len(b))
+	end := bytes.IndexByte(b[i:], '"')
+	if end < 0 {
+		return len(b)
+	}
+	if end == 0 || b[i+end-1] != '\\' { // most strings
+		return i + end + 1
+	}
+	for ; i < len(b); i++ {
 		switch b[i] {
 		case '\\':
 			i++
@@ -131,6 +141,32 @@ func stringEnd(b []byte, i int) int {
 	}
 	return len(b)
 }
+
+// plainRun returns the index of the first byte from i on that a JSON string
+// cannot hold as it is (quote, backslash, control) or that is in the given
+// mask. It looks at eight bytes at once.
+func plainRun[S ~string | ~[]byte](s S, i int, mask uint64) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		quote, slash := x^(ones*'"'), x^(ones*'\\')
+		// A byte's top bit is set where it was zero, or below a space.
+		stop := ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x | x&mask) & tops
+		if stop != 0 {
+			return i + bits.TrailingZeros64(stop)/8
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || uint64(c)&mask != 0 {
+			return i
+		}
+	}
+	return i
+}
+
+// nonASCII is a mask for plainRun.
+const nonASCII = 0x8080808080808080
 
 func escaped[S ~string | ~[]byte](s S) bool {
 	for i := range len(s) {

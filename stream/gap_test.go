@@ -111,10 +111,14 @@ func TestAPositionOfADeletedStreamIsAGapAtOnce(t *testing.T) {
 		}
 		got := make(chan engine.Record)
 		go func() {
-			for _, r := range tail(t, s, at) {
+			defer close(got)
+			for r, err := range s.Tail(t.Context(), at) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				got <- r
 			}
-			close(got)
 		}()
 		begun := time.Now()
 		go func() { // the reader is told before there is anything new

@@ -3,6 +3,11 @@
 // through package cli.
 package main
 
-import "github.com/rhubarb-go/rhubarb/cli"
+import (
+	"github.com/rhubarb-go/rhubarb/cli"
+	"github.com/rhubarb-go/rhubarb/cmd/rhubarb/internal/demo"
+)
 
-func main() { cli.Program{Name: "rhubarb"}.Main() }
+func main() {
+	cli.Program{Name: "rhubarb", Commands: []cli.Command{demo.Command()}}.Main()
+}

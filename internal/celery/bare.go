@@ -36,14 +36,14 @@ func marked(s []byte) string {
 	return ""
 }
 
-// mark marks the bare words of valid text. A string that looks like a mark is
-// written in another way, so that it stays what it is.
-func mark(raw []byte) []byte {
+// mark marks the bare words of valid text and writes its strings with the
+// function.
+func mark(raw []byte, str func(b, s []byte) []byte) []byte {
 	out := make([]byte, 0, len(raw)+32)
 	for i := 0; i < len(raw); {
 		if raw[i] == '"' {
 			end := stringEnd(raw, i)
-			out = appendUnlike(out, raw[i:end])
+			out = str(out, raw[i:end])
 			i = end
 			continue
 		}
@@ -59,7 +59,8 @@ func mark(raw []byte) []byte {
 	return out
 }
 
-// appendUnlike writes a string literal in a way that is no mark.
+// appendUnlike writes a string literal in a way that is no mark, so that it
+// stays what it is.
 func appendUnlike(b, s []byte) []byte {
 	w := marked(s)
 	if w == "" {

@@ -15,16 +15,29 @@ var (
 	errTooDeep = fmt.Errorf("it is nested more than %d levels deep", maxDepth)
 )
 
-// normal checks text of a peer once, before it is scanned, and makes JSON of
-// it: what Python writes bare is marked (see bare.go). It returns raw itself
-// where there is nothing to mark.
-func normal(raw []byte) ([]byte, error) {
+// fromPeer checks text of a peer once, before it is scanned, and makes JSON of
+// it: what Python writes bare is marked, and what looks like a mark is written
+// in another way (see bare.go). It returns raw itself where there is neither.
+func fromPeer(raw []byte) ([]byte, error) {
 	c := checker{raw: raw}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if c.bare || c.marked {
-		return mark(raw), nil
+		return mark(raw, appendUnlike), nil
+	}
+	return raw, nil
+}
+
+// ours does the same for a value that this package may have made: its marks
+// are marks.
+func ours(raw []byte) ([]byte, error) {
+	c := checker{raw: raw}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.bare {
+		return mark(raw, func(b, s []byte) []byte { return append(b, s...) }), nil
 	}
 	return raw, nil
 }

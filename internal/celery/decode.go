@@ -82,7 +82,7 @@ func (t *Task) readHeaders(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	raw, err := normal(raw)
+	raw, err := fromPeer(raw)
 	if err != nil {
 		return &FieldError{"headers", err}
 	}
@@ -185,7 +185,7 @@ func (t *Task) readProperties(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	raw, err := normal(raw)
+	raw, err := fromPeer(raw)
 	if err != nil {
 		return &FieldError{"properties", err}
 	}
@@ -264,7 +264,7 @@ func (t *Task) DecodeBody() error {
 func (t *Task) plainBody() ([]byte, error) {
 	raw, err := decompress(t.body, t.Compression, t.limits.maxBody())
 	if err == nil {
-		raw, err = normal(raw)
+		raw, err = fromPeer(raw)
 	}
 	var unsupported *UnsupportedError
 	if err != nil && !errors.As(err, &unsupported) {

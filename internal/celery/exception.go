@@ -54,7 +54,7 @@ func (x Exception) Text() string {
 // message may be a list of arguments or, from old workers, one value, and its
 // module may be missing.
 func ExceptionOf(raw json.RawMessage) (Exception, bool) {
-	data, err := normal(raw)
+	data, err := ours(raw)
 	if err != nil {
 		return Exception{}, false
 	}

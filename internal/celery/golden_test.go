@@ -78,7 +78,7 @@ func messages(t testing.TB, file string) []engine.Message {
 // bare is marked first.
 func generic(t testing.TB, raw []byte) any {
 	t.Helper()
-	norm, err := normal(raw)
+	norm, err := fromPeer(raw)
 	if err != nil {
 		t.Fatalf("%s: %v", raw, err)
 	}

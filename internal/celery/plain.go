@@ -17,7 +17,7 @@ import (
 // NaN and the infinities, which JSON lacks, come as strings of that name; use
 // [Unmarshal] to read them into floats.
 func Plain(raw json.RawMessage) (json.RawMessage, error) {
-	data, err := normal(raw)
+	data, err := ours(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -83,11 +83,11 @@ func appendField(b []byte, key, s string) []byte {
 
 // MarshalJSON writes the record as JSON that encoding/json accepts: NaN and
 // the infinities stay in this package's form.
-func (r *Result) MarshalJSON() ([]byte, error) { return normal(r.Append(nil)) }
+func (r *Result) MarshalJSON() ([]byte, error) { return fromPeer(r.Append(nil)) }
 
 // DecodeResult reads a record. Its raw values may alias data.
 func DecodeResult(data []byte) (*Result, error) {
-	data, err := normal(data)
+	data, err := fromPeer(data)
 	if err != nil {
 		return nil, fmt.Errorf("result: %w", err)
 	}

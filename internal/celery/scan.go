@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// The scanner walks JSON that normal has found valid, so it need not check
+// The scanner walks JSON that fromPeer has found valid, so it need not check
 // anything again, and makes no map: a message's headers cost a tenth of what
 // json.Unmarshal takes. Of invalid text it makes no sense, but no panic.
 

@@ -32,7 +32,7 @@ type Embed struct {
 // UnmarshalJSON reads Celery's form. A signature without a task name is an
 // error; other fields may be missing or null.
 func (s *Signature) UnmarshalJSON(data []byte) error {
-	data, err := normal(data)
+	data, err := ours(data)
 	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
@@ -106,7 +106,7 @@ func (*Signature) known(key []byte) bool {
 // MarshalJSON writes Celery's form. NaN and the infinities among the arguments
 // stay in this package's form, since encoding/json refuses them bare; [Bare]
 // makes them Python's.
-func (s Signature) MarshalJSON() ([]byte, error) { return normal(s.append(nil)) }
+func (s Signature) MarshalJSON() ([]byte, error) { return fromPeer(s.append(nil)) }
 
 // append writes the signature for Python.
 func (s *Signature) append(b []byte) []byte {

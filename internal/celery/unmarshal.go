@@ -14,7 +14,7 @@ import (
 // as [Plain] and encoding/json do, and NaN and the infinities into floats,
 // json.Number, Decimal and any.
 func Unmarshal(raw json.RawMessage, dst any) error {
-	data, err := normal(raw)
+	data, err := ours(raw)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (r *receiver) reclaim(ctx context.Context, h *held, d *engine.Delivery) err
 			last = &record{} // it expired between the two looks
 		}
 		switch {
-		case last.final(), last.kind == engine.KindState && last.round >= h.round && last.msg == h.seq:
+		case last.final(), last.kind == kindRetry && last.round >= h.round && last.msg == h.seq:
 			return r.e.finish(ctx, d.ID, last, h.msg) // settled, but the message was left over
 		case last.kind == engine.KindReset && last.msg != h.seq:
 			return r.e.ack(h.msg) // a duplicate of one that is running
@@ -138,8 +138,8 @@ func (r *receiver) forbid(ctx context.Context, h *held, d *engine.Delivery, next
 		}
 		return true, r.e.endTask(ctx, d.ID, last, &st, &outbox{Shelf: string(engine.Dead), Reason: reason}, h.msg)
 	}
-	if last.kind != engine.KindReset {
-		return false, nil
+	if last.kind != engine.KindReset && last.kind != kindFree {
+		return false, nil // nobody can have asked for a running one to stop
 	}
 	flag, err := r.e.lastMsg(ctx, streamFlags, subjectRev+token(d.ID))
 	if err != nil || flag == nil {

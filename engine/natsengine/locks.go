@@ -44,7 +44,11 @@ func (e *Engine) term(ctx context.Context, name string, fence engine.Fence) (seq
 	if err != nil {
 		return 0, nil, err
 	}
-	if rec.seq != uint64(fence) && rec.fence != uint64(fence) {
+	term := rec.fence // a renewal names the term it prolongs
+	if term == 0 {
+		term = rec.seq
+	}
+	if term != uint64(fence) {
 		return 0, nil, engine.ErrSuperseded
 	}
 	return rec.seq, m.Data, nil

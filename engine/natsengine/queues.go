@@ -197,6 +197,7 @@ func (e *Engine) reconnected() {
 	}
 	e.mu.Unlock()
 	for _, r := range receivers {
+		r.renew()
 		r.recheck()
 	}
 }

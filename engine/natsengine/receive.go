@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type receiver struct {
 	arrived chan *nats.Msg                     // messages and statuses of all pulls
 	revoked chan string
 	done    chan struct{}
+	poke    chan struct{} // the connection is new: ask again
 	closing sync.Once
 
 	taking atomic.Bool // a Take waits; what comes otherwise goes back
@@ -37,7 +39,9 @@ type receiver struct {
 // pull is one durable consumer as this receiver sees it.
 type pull struct {
 	subject string             // where to ask
-	now     *nats.Subscription // answers to requests that do not wait
+	now     *nats.Subscription // answers to requests that do not wait, to <inbox>.<number>
+	inbox   string             // of now
+	number  uint64             // of the last such request
 	idle    *nats.Subscription // answers to the standing request of one
 	until   atomic.Int64       // Unix nanoseconds when that runs out; 0: there is none
 }
@@ -75,7 +79,7 @@ func (e *Engine) Receive(ctx context.Context, opts engine.ReceiveOptions) (engin
 	}
 	r := &receiver{
 		e: e, opts: opts, arrived: make(chan *nats.Msg, 4096), revoked: make(chan string, 1024),
-		done: make(chan struct{}), held: map[string]*held{},
+		done: make(chan struct{}), poke: make(chan struct{}, 1), held: map[string]*held{},
 	}
 	for _, q := range opts.Queues {
 		if err := engine.CheckName("queue name", q, engine.MaxQueue); err != nil {
@@ -132,8 +136,9 @@ func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step i
 		return nil, err
 	}
 	p := &pull{subject: "$JS.API.CONSUMER.MSG.NEXT." + streamTasks + "." + name}
-	if p.now, err = e.inbox(r, nil); err == nil {
-		p.idle, err = e.inbox(r, &p.until)
+	p.inbox = nats.NewInbox()
+	if p.now, err = e.answers(r, p.inbox+".*", nil); err == nil {
+		p.idle, err = e.answers(r, nats.NewInbox(), &p.until)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("natsengine: subscribe: %w", e.wrong(err))
@@ -141,15 +146,14 @@ func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step i
 	return p, nil
 }
 
-// inbox subscribes to answers for a receiver. Each answer to a standing
-// request uses it up.
-func (e *Engine) inbox(r *receiver, standing *atomic.Int64) (*nats.Subscription, error) {
-	inbox := nats.NewInbox()
-	return e.sub.Subscribe(inbox, func(m *nats.Msg) {
+// answers subscribes to messages and statuses for a receiver. Each answer to a
+// standing request uses it up.
+func (e *Engine) answers(r *receiver, subject string, standing *atomic.Int64) (*nats.Subscription, error) {
+	return e.sub.Subscribe(subject, func(m *nats.Msg) {
 		if standing != nil {
 			standing.Store(0)
 		}
-		if m.Subject != inbox && !r.taking.Load() {
+		if !isStatus(m) && !r.taking.Load() {
 			e.nak(m)
 			return
 		}
@@ -256,7 +260,11 @@ func (r *receiver) sweep(ctx context.Context, most int) ([]*nats.Msg, error) {
 
 // ask requests up to n messages without waiting for new ones.
 func (r *receiver) ask(ctx context.Context, p *pull, n int) ([]*nats.Msg, error) {
-	if err := r.request(p, p.now, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)); err != nil {
+	// A number of its own, since the status that ends a request may come after
+	// all that it asked for.
+	p.number++
+	reply := p.inbox + "." + strconv.FormatUint(p.number, 10)
+	if err := r.request(p, reply, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)); err != nil {
 		return nil, err
 	}
 	var msgs []*nats.Msg
@@ -270,7 +278,7 @@ func (r *receiver) ask(ctx context.Context, p *pull, n int) ([]*nats.Msg, error)
 			return msgs, errors.New("the server does not answer")
 		case !isStatus(m):
 			msgs = append(msgs, m)
-		case m.Sub == p.now:
+		case m.Subject == reply:
 			return msgs, statusError(m)
 		}
 	}
@@ -286,12 +294,27 @@ func (r *receiver) next(ctx context.Context, limit time.Duration) (*nats.Msg, er
 		return m, nil
 	case <-t.C:
 		return nil, nil
+	case <-r.poke:
+		return nil, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-r.done:
 		return nil, engine.ErrClosed
 	case <-r.e.done:
 		return nil, engine.ErrClosed
+	}
+}
+
+// renew forgets the standing requests of a connection that was lost.
+func (r *receiver) renew() {
+	for _, step := range r.pulls {
+		for _, p := range step {
+			p.until.Store(0)
+		}
+	}
+	select {
+	case r.poke <- struct{}{}:
+	default:
 	}
 }
 
@@ -305,8 +328,8 @@ func statusError(m *nats.Msg) error {
 	}
 }
 
-func (r *receiver) request(p *pull, reply *nats.Subscription, body []byte) error {
-	return r.e.wrong(r.e.sub.PublishRequest(p.subject, reply.Subject, body))
+func (r *receiver) request(p *pull, reply string, body []byte) error {
+	return r.e.wrong(r.e.sub.PublishRequest(p.subject, reply, body))
 }
 
 // wait leaves one request for one message with every queue and step, and
@@ -320,7 +343,7 @@ func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
 				continue
 			}
 			p.until.Store(now + int64(idlePull))
-			if err := r.request(p, p.idle, body); err != nil {
+			if err := r.request(p, p.idle.Subject, body); err != nil {
 				p.until.Store(0)
 				return nil, err
 			}

@@ -26,6 +26,7 @@ const (
 	hdrFence      = "Rb-Fence"  // the claim that wrote it
 	hdrOutbox     = "Rb-Outbox" // length of the outbox behind the payload
 	kindFree      = "free"      // the claim was given back; not shown to readers
+	kindRetry     = "retry"     // the run asked for another; its state is under ….s
 	maxOutbox     = 900_000
 )
 
@@ -152,14 +153,13 @@ func (e *Engine) last(ctx context.Context, stream, subject string) (*record, err
 }
 
 func (e *Engine) lastMsg(ctx context.Context, stream, subject string) (*nats.Msg, error) {
-	if e.closed() {
-		return nil, engine.ErrClosed
-	}
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
-	defer cancel()
-	m, err := e.sub.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	var m *nats.Msg
+	err := e.again(ctx, func(ctx context.Context) (err error) {
+		m, err = e.sub.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+		return err
+	})
 	if err != nil {
-		return nil, e.wrong(err)
+		return nil, err
 	}
 	switch status := m.Header.Get("Status"); status {
 	case "":
@@ -168,6 +168,42 @@ func (e *Engine) lastMsg(ctx context.Context, stream, subject string) (*nats.Msg
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("read %s: %s %s", subject, status, m.Header.Get("Description"))
+	}
+}
+
+const (
+	readTry  = time.Second      // how long one try of a read waits for its answer
+	readWait = 10 * time.Second // and all of them
+)
+
+// again tries a read until it is answered: an answer may be lost with its
+// connection, and a server that has just started is not ready at once.
+func (e *Engine) again(ctx context.Context, read func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readWait)
+	defer cancel()
+	for {
+		if e.closed() {
+			return engine.ErrClosed
+		}
+		try, stop := context.WithTimeout(ctx, readTry)
+		err := read(try)
+		stop()
+		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+		if !late && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrDisconnected) {
+			return e.wrong(err)
+		}
+		if !late {
+			t := time.NewTimer(50 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			case <-e.done:
+			}
+			t.Stop()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 // Put implements engine.Results.
 func (e *Engine) Put(ctx context.Context, puts []engine.StatePut) []error {
 	out := make([]error, len(puts))
+	if e.closed() {
+		return fill(out, engine.ErrClosed)
+	}
 	for i, p := range puts {
 		if out[i] = p.State.Check(); out[i] != nil {
 			continue
@@ -140,7 +143,7 @@ func (e *Engine) follow(ctx context.Context, id string, l *listener, yield func(
 			yield(engine.State{ID: id}, err)
 			return true
 		}
-		if r.kind == kindFree {
+		if r.kind == kindFree || r.kind == kindRetry {
 			continue
 		}
 		s := stateOf(id, r)
@@ -197,4 +200,12 @@ func (e *Engine) flag(ctx context.Context, s *engine.State) error {
 	setTTL(m, engine.DefaultTTL)
 	_, err := e.publish(ctx, m)
 	return err
+}
+
+// fill gives every place the same error.
+func fill(out []error, err error) []error {
+	for i := range out {
+		out[i] = err
+	}
+	return out
 }

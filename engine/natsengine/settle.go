@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 // two of these is finished by whoever meets the message.
 func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 	out := make([]error, len(ss))
+	if r.e.closed() {
+		return fill(out, engine.ErrClosed)
+	}
 	ws := make([]*write, len(ss))
 	recs := make([]*record, len(ss))
 	for i := range ss {
@@ -28,6 +32,9 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 			continue
 		}
 		if out[i] = ss[i].Check(); out[i] != nil {
+			continue
+		}
+		if out[i] = r.e.showRetry(ctx, &ss[i]); out[i] != nil {
 			continue
 		}
 		recs[i] = r.e.verdict(&ss[i], h)
@@ -76,11 +83,11 @@ func (e *Engine) finishAll(ctx context.Context, ss []engine.Settlement, recs []*
 		var err error
 		switch {
 		case ss[i].Verdict == engine.Return:
-			err = h.msg.Nak()
+			err = once(h.msg.Nak())
 		case recs[i].outbox != nil:
 			err = e.finish(ctx, d.ID, recs[i], h.msg)
 		default:
-			err = h.msg.Ack()
+			err = once(h.msg.Ack())
 		}
 		if out[i] = e.wrong(err); out[i] == nil {
 			h.forget(d)
@@ -111,7 +118,7 @@ func (e *Engine) verdict(s *engine.Settlement, h *held) *record {
 		if s.State != nil {
 			rec.status, rec.payload = s.State.Status, s.State.Record
 			if !engine.Ready(rec.status) {
-				rec.kind = engine.KindState
+				rec.kind = kindRetry
 			}
 		}
 	}
@@ -131,10 +138,24 @@ func (e *Engine) verdict(s *engine.Settlement, h *held) *record {
 	return rec
 }
 
+// showRetry writes a state that is not final into the stream, where it stays
+// when the task's end replaces the control records.
+func (e *Engine) showRetry(ctx context.Context, s *engine.Settlement) error {
+	if s.Verdict != engine.Done || s.State == nil || engine.Ready(s.State.Status) {
+		return nil
+	}
+	w := e.writer(s.Delivery.ID, s.Delivery.Fence)
+	if w == nil {
+		return nil // an earlier try of the same settlement
+	}
+	return e.append(ctx, w, []entry{{engine.Entry{Kind: engine.KindState, Payload: s.State.Record}, s.State.Status}})
+}
+
 // isOurs reports whether the last record is the one we tried to write.
 func (e *Engine) isOurs(ctx context.Context, h *held, d *engine.Delivery, rec *record) bool {
 	last, err := e.last(ctx, h.stream, h.prefix+"c")
-	return err == nil && last != nil && last.fence == uint64(d.Fence) && last.kind == rec.kind && last.status == rec.status
+	return err == nil && last != nil && last.fence == uint64(d.Fence) && last.kind == rec.kind &&
+		last.status == rec.status && bytes.Equal(last.payload, rec.payload)
 }
 
 // finish does what a settlement left in its record, and removes the message.
@@ -163,8 +184,10 @@ func (e *Engine) finish(ctx context.Context, id string, rec *record, msg *nats.M
 // endTask ends a task without its worker.
 func (e *Engine) endTask(ctx context.Context, id string, last *record, st *engine.State, box *outbox, msg *nats.Msg) error {
 	stream, prefix := logOf(id)
-	rec := &record{kind: engine.KindEnd, status: st.Status, attempt: last.attempt, deliveries: last.deliveries, n: 0, payload: st.Record, outbox: box, msg: last.msg, round: last.round}
-	rec.n = e.lastN(ctx, stream, prefix, last.attempt) + 1
+	rec := &record{kind: engine.KindEnd, status: st.Status, attempt: last.attempt, deliveries: last.deliveries, payload: st.Record, outbox: box, msg: last.msg, round: last.round}
+	if last.attempt > 0 {
+		rec.n = e.lastN(ctx, stream, prefix, last.attempt) + 1
+	}
 	m, err := rec.msgOf(prefix + "c")
 	if err != nil {
 		return err
@@ -193,12 +216,19 @@ func (e *Engine) lastN(ctx context.Context, stream, prefix string, attempt int) 
 	return n
 }
 
-// ack removes a message and waits until that is sure.
+// ack removes a message. Should that be lost, whoever meets the message finds
+// its task settled.
 func (e *Engine) ack(m *nats.Msg) error {
-	if err := m.Ack(); err != nil {
-		return e.wrong(err)
+	return e.wrong(once(m.Ack()))
+}
+
+// once forgives that a message was acknowledged before: a settlement may be
+// handed in twice.
+func once(err error) error {
+	if errors.Is(err, nats.ErrMsgAlreadyAckd) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func (e *Engine) ackLater(m *nats.Msg) {

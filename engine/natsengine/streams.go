@@ -90,12 +90,31 @@ func (e *Engine) read(ctx context.Context, stream string, cur engine.Cursor, lim
 	if err != nil {
 		return nil, err
 	}
+	if gone, err := e.gone(ctx, stream, raws); gone || err != nil {
+		return nil, err
+	}
 	v := viewer{stream: stream, cur: cur}
 	var out []engine.Record
 	for _, r := range raws {
 		out = v.add(out, r)
 	}
 	return out[:min(len(out), limit)], nil
+}
+
+// gone reports whether the control records of a log have run out: then the
+// stream is over its time, whatever else is still there for a while.
+func (e *Engine) gone(ctx context.Context, stream string, raws []*record) (bool, error) {
+	log, prefix := logOf(stream)
+	for _, r := range raws {
+		if r.subject == prefix+"c" {
+			return false, nil
+		}
+	}
+	if len(raws) == 0 {
+		return false, nil
+	}
+	last, err := e.last(ctx, log, prefix+"c")
+	return last == nil && err == nil, err
 }
 
 // viewer turns stored records into those a reader sees. A settlement replaces
@@ -107,7 +126,7 @@ type viewer struct {
 }
 
 func (v *viewer) add(out []engine.Record, r *record) []engine.Record {
-	if r.kind == kindFree {
+	if r.kind == kindFree || r.kind == kindRetry {
 		v.cur.Offset = r.seq
 		return out
 	}
@@ -148,31 +167,37 @@ func (e *Engine) batch(ctx context.Context, stream string, seq uint64, limit int
 
 // directBatch asks a stream's direct API for several messages.
 func (e *Engine) directBatch(ctx context.Context, log string, request []byte) ([]*nats.Msg, error) {
-	if e.closed() {
-		return nil, engine.ErrClosed
-	}
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
-	defer cancel()
+	var out []*nats.Msg
+	err := e.again(ctx, func(ctx context.Context) (err error) {
+		out, err = e.directTry(ctx, log, request)
+		return err
+	})
+	return out, err
+}
+
+func (e *Engine) directTry(ctx context.Context, log string, request []byte) ([]*nats.Msg, error) {
 	inbox := nats.NewInbox()
 	sub, err := e.sub.SubscribeSync(inbox)
 	if err != nil {
-		return nil, e.wrong(err)
+		return nil, err
 	}
 	defer e.unsubscribe(sub)
 	if err := e.sub.PublishRequest("$JS.API.DIRECT.GET."+log, inbox, request); err != nil {
-		return nil, e.wrong(err)
+		return nil, err
 	}
 	var out []*nats.Msg
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
-			return nil, e.wrong(err)
+			return nil, err
 		}
 		switch status := m.Header.Get("Status"); status {
 		case "":
 			out = append(out, m)
 		case "204", "404": // end of batch; nothing there
 			return out, nil
+		case "503":
+			return nil, nats.ErrNoResponders
 		default:
 			return nil, fmt.Errorf("read %s: %s %s", log, status, m.Header.Get("Description"))
 		}

@@ -83,6 +83,9 @@ func (e *Engine) Retain(stream string, fence engine.Fence, r engine.Retention) {
 // Append implements engine.Streams.
 func (e *Engine) Append(ctx context.Context, batches []engine.Append) []error {
 	out := make([]error, len(batches))
+	if e.closed() {
+		return fill(out, engine.ErrClosed)
+	}
 	for i, b := range batches {
 		w := e.writer(b.Stream, b.Fence)
 		if w == nil {

@@ -39,6 +39,7 @@ type encoder func(b []byte, v reflect.Value, depth int) ([]byte, error)
 var (
 	timeType   = reflect.TypeFor[time.Time]()
 	rawType    = reflect.TypeFor[json.RawMessage]()
+	signType   = reflect.TypeFor[Signature]()
 	numberType = reflect.TypeFor[json.Number]()
 	marshaler  = reflect.TypeFor[json.Marshaler]()
 	texter     = reflect.TypeFor[encoding.TextMarshaler]()
@@ -70,6 +71,11 @@ func newEncoder(t reflect.Type) encoder {
 		}
 	case t == rawType:
 		return encodeRaw
+	case t == signType:
+		return func(b []byte, v reflect.Value, _ int) ([]byte, error) {
+			s := v.Interface().(Signature)
+			return s.append(b), nil
+		}
 	case t.Kind() == reflect.Pointer && !holdsJSON(t.Elem()):
 		return pointerEncoder(t)
 	case selfEncoding(t) || !holdsOwn(t, map[reflect.Type]bool{}):
@@ -101,19 +107,22 @@ func newEncoder(t reflect.Type) encoder {
 
 // holdsJSON reports whether a value of the type, or what it points to, is
 // encoded by a method of its own.
-func holdsJSON(t reflect.Type) bool { return t != timeType && t != rawType && selfEncoding(t) }
+func holdsJSON(t reflect.Type) bool { return !special(t) && selfEncoding(t) }
+
+// special types have an encoder here that differs from their own.
+func special(t reflect.Type) bool { return t == timeType || t == rawType || t == signType }
 
 // selfEncoding reports whether a type has a method that encodes it, perhaps on
 // its pointer.
 func selfEncoding(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
-	return t != timeType && t != rawType && (p.Implements(marshaler) || p.Implements(texter)) || t == numberType
+	return !special(t) && (p.Implements(marshaler) || p.Implements(texter)) || t == numberType
 }
 
 // holdsOwn reports whether a type may hold what encoding/json writes in
 // another form than Python's.
 func holdsOwn(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if t == timeType || t == rawType {
+	if special(t) {
 		return true
 	}
 	if seen[t] || t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && selfEncoding(t) {
@@ -162,6 +171,9 @@ func encodeJSON(b []byte, v reflect.Value, _ int) ([]byte, error) {
 	raw, err := json.Marshal(v.Interface())
 	if err != nil {
 		return nil, err
+	}
+	if bytes.Contains(raw, []byte(bareMark)) {
+		raw = mark(raw, appendUnlike) // strings of the value's own
 	}
 	return append(b, raw...), nil
 }

@@ -145,9 +145,7 @@ func collect(out []member, t reflect.Type, index []int, within map[reflect.Type]
 		name, opts, _ := strings.Cut(tag, ",")
 		path := append(slices.Clone(index), i)
 		if f.Anonymous && name == "" && ft.Kind() == reflect.Struct {
-			if f.IsExported() || f.Type.Kind() != reflect.Pointer {
-				out = collect(out, ft, path, within)
-			}
+			out = collect(out, ft, path, within)
 			continue
 		}
 		if !f.IsExported() {

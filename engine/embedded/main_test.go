@@ -1,9 +1,15 @@
 package embedded_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envHold); dir != "" {
+		holdUntilKilled(dir)
+	}
+	goleak.VerifyTestMain(m)
+}

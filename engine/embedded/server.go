@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // startServer serves the directory on the loopback interface.
@@ -49,7 +51,43 @@ func startServer(dir string, opts Options) (*server.Server, info, error) {
 		return nil, info{}, fmt.Errorf("embedded: the data in %s cannot be opened: %s", dir, log.last())
 	}
 	i.URL = s.ClientURL()
+	if err := recovered(s, i, dir); err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, info{}, err
+	}
 	return s, i, nil
+}
+
+// recovered compares what lies in the directory with what the server could
+// open. It passes over what is damaged, and we would then make it anew, empty.
+func recovered(s *server.Server, i info, dir string) error {
+	entries, err := os.ReadDir(filepath.Join(dir, dirStore, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("embedded: read data directory: %w", err)
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(s), nats.Token(i.Token))
+	if err != nil {
+		return fmt.Errorf("embedded: server in %s: %w", dir, err)
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		return fmt.Errorf("embedded: server in %s: %w", dir, err)
+	}
+	have := map[string]bool{}
+	for name := range js.StreamNames() {
+		have[name] = true
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, "RB_") && !have[name] {
+			return fmt.Errorf("embedded: the data in %s is damaged: %s cannot be opened. Restore the directory from a backup, or move it away to begin anew", dir, name)
+		}
+	}
+	return nil
 }
 
 func portFree(port int) error {

@@ -66,7 +66,7 @@ func TestCompressedBodiesAreReadAndBounded(t *testing.T) {
 }
 
 func TestBombsAreRefused(t *testing.T) {
-	zeros := make([]byte, 64<<20)
+	zeros := make([]byte, 17<<20)
 	for _, kind := range []string{"gzip", "zstd"} {
 		body, name, err := compress(zeros, kind)
 		if err != nil {
@@ -182,6 +182,7 @@ func TestErrorsNameTheField(t *testing.T) {
 		{"depth bomb", "message body: it is nested more than 500 levels deep", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(strings.Repeat("[", 100_000))}},
 		{"args", "message body: args: it is not a JSON array", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(`[{},{},{}]`)}},
 		{"kwargs", "message body: kwargs: it is not a JSON object", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(`[[],[],{}]`)}},
+		{"too many args", "message body: args: it has more than 65536 parts", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(`[[` + strings.Repeat("1,", 1<<16) + `1],{},{}]`)}},
 		{"chain", "embed: chain: signature: task: it is not a string", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(`[[],{},{"chain":[{"task":1}]}]`)}},
 		{"protocol 1 without id", "protocol 1 needs task and id", engine.Message{Body: []byte(`{"task":"t"}`)}},
 		{"protocol 1 args", "body args", engine.Message{Body: []byte(`{"task":"t","id":"i","args":{}}`)}},

@@ -103,7 +103,7 @@ func (t *Task) readHeaders(raw []byte) error {
 		}
 		return nil
 	})
-	if err == errNotObject {
+	if err == errNotObject || err == errTooMany {
 		return &FieldError{"headers", err}
 	}
 	return err
@@ -213,7 +213,7 @@ func (t *Task) readProperty(key []byte, v json.RawMessage) (err error) {
 		if !null(v) {
 			t.Priority, err = whole(string(v))
 		}
-	case "delivery_mode", "delivery_info", "delivery_tag", "body_encoding":
+	case "delivery_mode", "delivery_info", "delivery_tag", "body_encoding", "expiration":
 	default:
 		if t.Properties == nil {
 			t.Properties = map[string]json.RawMessage{}

@@ -60,7 +60,8 @@ func appendCarried(b, properties []byte) (_, tag []byte) {
 	if len(properties) == 0 || properties[0] != '{' {
 		return b, nil
 	}
-	// Only what is no object is an error, and that is excluded.
+	// What is no object is excluded, and more properties than anyone reads
+	// are cut off.
 	_ = members(properties, func(key []byte, from, to int) error {
 		switch string(key) {
 		case "delivery_info", "priority", "body_encoding":
@@ -114,7 +115,7 @@ func ParseEnvelope(data []byte) (m engine.Message, queue string, priority int, e
 	}
 	var e envelope
 	err = members(data, func(key []byte, from, to int) error { return e.read(key, data[from:to:to]) })
-	if err == errNotObject {
+	if err == errNotObject || err == errTooMany {
 		err = &FieldError{"envelope", err}
 	}
 	if err == nil {

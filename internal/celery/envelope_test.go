@@ -12,7 +12,7 @@ import (
 )
 
 func TestEnvelopeIsKombus(t *testing.T) {
-	task := Task{Name: "t", ID: "i", ReplyTo: "r", Priority: 7, Properties: map[string]json.RawMessage{"expiration": []byte(`"1"`)}}
+	task := Task{Name: "t", ID: "i", ReplyTo: "r", Priority: 7, Properties: map[string]json.RawMessage{"app_id": []byte(`"a"`)}}
 	m, err := task.Message()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestEnvelopeIsKombus(t *testing.T) {
 		t.Errorf("delivery tag %q is no UUID of version 4", tag)
 	}
 	if got.Type != "application/json" || got.Encoding != "utf-8" || p["priority"] != 3.0 || p["body_encoding"] != "base64" ||
-		p["reply_to"] != "r" || p["correlation_id"] != "i" || p["expiration"] != "1" || p["delivery_mode"] != 2.0 {
+		p["reply_to"] != "r" || p["correlation_id"] != "i" || p["app_id"] != "a" || p["delivery_mode"] != 2.0 {
 		t.Errorf("%s", text)
 	}
 	if info := p["delivery_info"].(map[string]any); info["exchange"] != "" || info["routing_key"] != "mail" {

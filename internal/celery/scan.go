@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
+
+	"github.com/rhubarb-go/rhubarb/engine"
 )
 
 // The scanner walks JSON that fromPeer has found valid, so it need not check
@@ -28,7 +30,11 @@ func members(raw []byte, f func(key []byte, from, to int) error) error {
 	if i >= len(raw) || raw[i] != '{' {
 		return errNotObject
 	}
+	n := 0
 	for i = space(raw, i+1); i < len(raw) && raw[i] != '}'; i = next(raw, i) {
+		if n++; n > maxParts {
+			return errTooMany
+		}
 		end := stringEnd(raw, i)
 		key := raw[i+1 : max(i+1, end-1)]
 		if escaped(key) {
@@ -48,14 +54,27 @@ func members(raw []byte, f func(key []byte, from, to int) error) error {
 	return nil
 }
 
-// elements returns the elements of a valid JSON array. They alias raw.
+// maxParts bounds lists and objects that are taken apart: two bytes of a
+// peer's become an element of 24, and more for a member.
+const maxParts = 1 << 16
+
+var errTooMany = fmt.Errorf("it has more than %d parts: %w", maxParts, engine.ErrLimit)
+
+// elements returns the elements of a valid JSON array, never nil. They alias
+// raw.
 func elements(raw []byte) ([]json.RawMessage, error) {
 	i := space(raw, 0)
 	if i >= len(raw) || raw[i] != '[' {
 		return nil, errNotList
 	}
-	list := []json.RawMessage{}
-	for i = space(raw, i+1); i < len(raw) && raw[i] != ']'; i = next(raw, i) {
+	if i = space(raw, i+1); i < len(raw) && raw[i] == ']' {
+		return []json.RawMessage{}, nil
+	}
+	list := make([]json.RawMessage, 0, 4)
+	for ; i < len(raw) && raw[i] != ']'; i = next(raw, i) {
+		if len(list) == maxParts {
+			return nil, errTooMany
+		}
 		end := valueEnd(raw, i)
 		list = append(list, raw[i:end:end])
 		i = end

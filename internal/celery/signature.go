@@ -133,6 +133,9 @@ func (s *Signature) append(b []byte) []byte {
 }
 
 func (e *Embed) append(b []byte) []byte {
+	if len(e.Callbacks)+len(e.Errbacks)+len(e.Chain) == 0 && e.Chord == nil {
+		return append(b, oursNothing...)
+	}
 	b = appendSignatures(append(b, `{"callbacks":`...), e.Callbacks)
 	b = appendSignatures(append(b, `,"errbacks":`...), e.Errbacks)
 	b = appendSignatures(append(b, `,"chain":`...), e.Chain)
@@ -160,9 +163,18 @@ func appendSignatures(b []byte, list []Signature) []byte {
 	return append(b, ']')
 }
 
+// What most tasks have, as Celery writes it and as we do.
+const (
+	pythonsNothing = `{"callbacks": null, "errbacks": null, "chain": null, "chord": null}`
+	oursNothing    = `{"callbacks":null,"errbacks":null,"chain":null,"chord":null}`
+)
+
 // read reads valid JSON. Missing and null fields are none; unknown ones are
 // passed over, as Celery does.
 func (e *Embed) read(raw []byte) error {
+	if string(raw) == pythonsNothing || string(raw) == oursNothing {
+		return nil
+	}
 	return members(raw, func(key []byte, from, to int) error {
 		if err := e.readField(key, raw[from:to:to]); err != nil {
 			return fmt.Errorf("%s: %w", key, err)

@@ -49,7 +49,9 @@ type Task struct {
 	// CorrelationID is the ID where it is empty.
 	CorrelationID string
 	// Properties are those not named here. Those that the carrier makes for
-	// itself (delivery_tag, delivery_info, body_encoding) are left out.
+	// itself (delivery_tag, delivery_info, body_encoding) are left out, and so
+	// is expiration: it counts from the first sending and would let a broker
+	// drop a retry. Expires says the same.
 	Properties map[string]json.RawMessage
 
 	Args   []json.RawMessage

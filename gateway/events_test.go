@@ -27,7 +27,7 @@ func (s *site) events(id, after string) (*sse.Reader, *http.Response) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { res.Body.Close() })
-	return sse.NewReader(res.Body, 0), res
+	return sse.NewReader(res.Body, nil), res
 }
 
 // rest reads a stream to its end.

@@ -27,10 +27,12 @@ func (o Origins) allow(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Add("Vary", "Origin")
 	if origin == "" {
 		// A browser says where a request comes from even without an origin.
+		// Its user, or one of our pages, may; what another site's page embeds
+		// would come with our cookies.
 		site := r.Header.Get("Sec-Fetch-Site")
 		return site == "" || site == "same-origin" || site == "none" || slices.Contains(o.Allow, "*")
 	}
-	if u, err := url.Parse(origin); err == nil && strings.EqualFold(u.Host, r.Host) {
+	if u, err := url.Parse(origin); err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) {
 		return true
 	}
 	h := w.Header()
@@ -52,7 +54,7 @@ func (o Origins) allow(w http.ResponseWriter, r *http.Request) bool {
 // preflight answers OPTIONS.
 func (o Origins) preflight(w http.ResponseWriter) {
 	h := w.Header()
-	h.Set("Allow", "GET, HEAD, OPTIONS, POST")
+	h.Set("Allow", methods)
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
 	h.Set("Access-Control-Allow-Headers", "Last-Event-ID, Authorization, Cache-Control, Content-Type")
 	h.Set("Access-Control-Max-Age", "600")

@@ -29,7 +29,20 @@ func fromPeer(raw []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// ours does the same for a value that this package may have made: its marks
+// peerMembers does the work of fromPeer and members in one pass. Where there
+// is something to mark it calls again for the members of the marked text, of
+// which raw then is a copy.
+func peerMembers(raw []byte, again func(raw []byte) func(key []byte, from, to int) error) error {
+	c := checker{raw: raw}
+	err := c.members(again(raw))
+	if err == nil && (c.bare || c.marked) {
+		raw = mark(raw, appendUnlike)
+		err = members(raw, again(raw))
+	}
+	return err
+}
+
+// ours does what fromPeer does for a value that this package may have made: its marks
 // are marks.
 func ours(raw []byte) ([]byte, error) {
 	c := checker{raw: raw}
@@ -56,7 +69,55 @@ func (c *checker) check() error {
 	if !utf8.Valid(c.raw) {
 		return errNotUTF8
 	}
-	i := c.value(space(c.raw, 0), 1)
+	return c.result(c.value(space(c.raw, 0), 1))
+}
+
+// members checks an object and calls f for every member on the way, as the
+// function members does for text that was checked before. f may have been
+// called when an error is found.
+func (c *checker) members(f func(key []byte, from, to int) error) error {
+	if !utf8.Valid(c.raw) {
+		return errNotUTF8
+	}
+	i := space(c.raw, 0)
+	if i >= len(c.raw) || c.raw[i] != '{' {
+		if err := c.result(c.value(i, 1)); err != nil {
+			return err
+		}
+		return errNotObject
+	}
+	if i = space(c.raw, i+1); i < len(c.raw) && c.raw[i] == '}' {
+		return c.result(i + 1)
+	}
+	for n := 1; ; n++ {
+		if n > maxParts {
+			return errTooMany
+		}
+		start, from := i, c.key(i)
+		if from < 0 {
+			return c.result(from)
+		}
+		to := c.value(from, 2)
+		if to < 0 {
+			return c.result(to)
+		}
+		key, err := keyOf(c.raw[start:stringEnd(c.raw, start)])
+		if err == nil {
+			err = f(key, from, to)
+		}
+		if err != nil {
+			return err
+		}
+		var done bool
+		if i, done = c.comma(to, '}'); done || i < 0 {
+			return c.result(i)
+		}
+	}
+}
+
+// result makes an error of what is wrong with the text of which the value ends
+// at i, or -1.
+func (c *checker) result(i int) error {
 	if i >= 0 {
 		if i = space(c.raw, i); i == len(c.raw) {
 			return nil
@@ -116,29 +177,16 @@ func (c *checker) object(i, depth int) int {
 	if i = space(c.raw, i); i < len(c.raw) && c.raw[i] == '}' {
 		return i + 1
 	}
-	for {
-		if i >= len(c.raw) || c.raw[i] != '"' {
-			return c.fail(i)
-		}
-		if i = c.text(i); i < 0 {
+	for done := false; ; {
+		if i = c.key(i); i < 0 {
 			return i
 		}
-		if i = space(c.raw, i); i >= len(c.raw) || c.raw[i] != ':' {
-			return c.fail(i)
-		}
-		if i = c.value(space(c.raw, i+1), depth+1); i < 0 {
+		if i = c.value(i, depth+1); i < 0 {
 			return i
 		}
-		i = space(c.raw, i)
-		switch {
-		case i >= len(c.raw):
-			return c.fail(i)
-		case c.raw[i] == '}':
-			return i + 1
-		case c.raw[i] != ',':
-			return c.fail(i)
+		if i, done = c.comma(i, '}'); done || i < 0 {
+			return i
 		}
-		i = space(c.raw, i+1)
 	}
 }
 
@@ -146,21 +194,42 @@ func (c *checker) array(i, depth int) int {
 	if i = space(c.raw, i); i < len(c.raw) && c.raw[i] == ']' {
 		return i + 1
 	}
-	for {
+	for done := false; ; {
 		if i = c.value(i, depth+1); i < 0 {
 			return i
 		}
-		i = space(c.raw, i)
-		switch {
-		case i >= len(c.raw):
-			return c.fail(i)
-		case c.raw[i] == ']':
-			return i + 1
-		case c.raw[i] != ',':
-			return c.fail(i)
+		if i, done = c.comma(i, ']'); done || i < 0 {
+			return i
 		}
-		i = space(c.raw, i+1)
 	}
+}
+
+// key goes over a member's name and colon.
+func (c *checker) key(i int) int {
+	if i >= len(c.raw) || c.raw[i] != '"' {
+		return c.fail(i)
+	}
+	if i = c.text(i); i < 0 {
+		return i
+	}
+	if i = space(c.raw, i); i >= len(c.raw) || c.raw[i] != ':' {
+		return c.fail(i)
+	}
+	return space(c.raw, i+1)
+}
+
+// comma goes over what follows a value: a comma, or the end of the container.
+func (c *checker) comma(i int, end byte) (_ int, done bool) {
+	i = space(c.raw, i)
+	switch {
+	case i >= len(c.raw):
+		return c.fail(i), false
+	case c.raw[i] == end:
+		return i + 1, true
+	case c.raw[i] != ',':
+		return c.fail(i), false
+	}
+	return space(c.raw, i+1), false
 }
 
 func (c *checker) text(start int) int {

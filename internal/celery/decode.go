@@ -82,29 +82,30 @@ func (t *Task) readHeaders(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	raw, err := fromPeer(raw)
-	if err != nil {
-		return &FieldError{"headers", err}
-	}
-	all := string(raw) // the strings among the headers are parts of it
-	err = members(raw, func(key []byte, from, to int) error {
-		if null(raw[from:to]) {
+	blank := *t
+	err := peerMembers(raw, func(raw []byte) func(key []byte, from, to int) error {
+		*t = blank
+		all := string(raw) // the strings among the headers are parts of it
+		return func(key []byte, from, to int) error {
+			if null(all[from:to]) {
+				return nil
+			}
+			known, err := t.readHeader(key, all[from:to])
+			if !known {
+				if t.Extra == nil {
+					t.Extra = map[string]json.RawMessage{}
+				}
+				t.Extra[string(key)] = raw[from:to:to]
+			}
+			if err != nil {
+				return &FieldError{"header " + string(key), err}
+			}
 			return nil
 		}
-		known, err := t.readHeader(key, all[from:to])
-		if !known {
-			if t.Extra == nil {
-				t.Extra = map[string]json.RawMessage{}
-			}
-			t.Extra[string(key)] = raw[from:to:to]
-		}
-		if err != nil {
-			return &FieldError{"header " + string(key), err}
-		}
-		return nil
 	})
-	if err == errNotObject || err == errTooMany {
-		return &FieldError{"headers", err}
+	var named *FieldError
+	if err != nil && !errors.As(err, &named) {
+		err = &FieldError{"headers", err}
 	}
 	return err
 }
@@ -185,15 +186,14 @@ func (t *Task) readProperties(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	raw, err := fromPeer(raw)
-	if err != nil {
-		return &FieldError{"properties", err}
-	}
-	err = members(raw, func(key []byte, from, to int) error {
-		if err := t.readProperty(key, raw[from:to:to]); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+	err := peerMembers(raw, func(raw []byte) func(key []byte, from, to int) error {
+		t.Properties = nil
+		return func(key []byte, from, to int) error {
+			if err := t.readProperty(key, raw[from:to:to]); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			return nil
 		}
-		return nil
 	})
 	if err != nil {
 		return &FieldError{"properties", err}

@@ -109,13 +109,11 @@ func ParseEnvelope(data []byte) (m engine.Message, queue string, priority int, e
 	if len(data) > MaxEnvelope {
 		return m, "", 0, &FieldError{"envelope", tooLarge(MaxEnvelope)}
 	}
-	c := checker{raw: data}
-	if err := c.check(); err != nil {
-		return m, "", 0, &FieldError{"envelope", err}
-	}
 	var e envelope
-	err = members(data, func(key []byte, from, to int) error { return e.read(key, data[from:to:to]) })
-	if err == errNotObject || err == errTooMany {
+	c := checker{raw: data}
+	err = c.members(func(key []byte, from, to int) error { return e.read(key, data[from:to:to]) })
+	var named *FieldError
+	if err != nil && !errors.As(err, &named) {
 		err = &FieldError{"envelope", err}
 	}
 	if err == nil {

@@ -87,16 +87,15 @@ func (r *Result) MarshalJSON() ([]byte, error) { return fromPeer(r.Append(nil)) 
 
 // DecodeResult reads a record. Its raw values may alias data.
 func DecodeResult(data []byte) (*Result, error) {
-	data, err := fromPeer(data)
-	if err != nil {
-		return nil, fmt.Errorf("result: %w", err)
-	}
 	r := &Result{}
-	err = members(data, func(key []byte, from, to int) error {
-		if err := r.read(key, data[from:to:to]); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+	err := peerMembers(data, func(data []byte) func(key []byte, from, to int) error {
+		*r = Result{}
+		return func(key []byte, from, to int) error {
+			if err := r.read(key, data[from:to:to]); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			return nil
 		}
-		return nil
 	})
 	if err == nil && r.Status == "" {
 		err = errors.New("the status is missing")

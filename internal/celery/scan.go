@@ -36,13 +36,9 @@ func members(raw []byte, f func(key []byte, from, to int) error) error {
 			return errTooMany
 		}
 		end := stringEnd(raw, i)
-		key := raw[i+1 : max(i+1, end-1)]
-		if escaped(key) {
-			s, err := text(raw[i:end])
-			if err != nil {
-				return err
-			}
-			key = []byte(s)
+		key, err := keyOf(raw[i:end])
+		if err != nil {
+			return err
 		}
 		i = min(space(raw, space(raw, end)+1), len(raw)) // the colon
 		end = valueEnd(raw, i)
@@ -52,6 +48,15 @@ func members(raw []byte, f func(key []byte, from, to int) error) error {
 		i = end
 	}
 	return nil
+}
+
+func keyOf(literal []byte) ([]byte, error) {
+	key := literal[min(1, len(literal)):max(1, len(literal)-1)]
+	if !escaped(key) {
+		return key, nil
+	}
+	s, err := text(literal)
+	return []byte(s), err
 }
 
 // maxParts bounds lists and objects that are taken apart: two bytes of a

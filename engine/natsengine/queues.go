@@ -144,11 +144,12 @@ func (e *Engine) Purge(ctx context.Context, queue string) (int, error) {
 	}
 	r := recv.(*receiver)
 	defer r.Close()
-	r.taking.Store(true)
+	stash := r.unstash(true)
 	defer r.rest()
 	total := 0
 	for {
-		msgs, err := r.sweep(ctx, 256)
+		msgs, err := r.sweep(ctx, 256, stash)
+		stash = nil
 		if err != nil {
 			return total, err
 		}

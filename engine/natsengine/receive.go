@@ -30,20 +30,20 @@ type receiver struct {
 	poke    chan struct{} // the connection is new: ask again
 	closing sync.Once
 
-	taking atomic.Bool // a Take waits; what comes otherwise goes back
-
-	mu   sync.Mutex
-	held map[string]*held // by task id
+	mu     sync.Mutex
+	held   map[string]*held // by task id
+	taking bool             // a Take is under way
+	stash  []*nats.Msg      // what came between two Takes
+	unload *time.Timer      // gives the stash back
 }
 
 // pull is one durable consumer as this receiver sees it.
 type pull struct {
 	subject string             // where to ask
-	now     *nats.Subscription // answers to requests that do not wait, to <inbox>.<number>
-	inbox   string             // of now
-	number  uint64             // of the last such request
-	idle    *nats.Subscription // answers to the standing request of one
-	until   atomic.Int64       // Unix nanoseconds when that runs out; 0: there is none
+	sub     *nats.Subscription // answers, in order: to <inbox>.<number> and <inbox>.idle
+	inbox   string
+	number  uint64       // of the last request that does not wait
+	until   atomic.Int64 // Unix nanoseconds when that runs out; 0: there is none
 }
 
 // held is the engine's part of a delivery.
@@ -60,6 +60,7 @@ type held struct {
 }
 
 const (
+	idleReply = ".idle"
 	// idlePull is how long an idle receiver's requests stand.
 	idlePull = 30 * time.Second
 	// maxHeld bounds what all processes together hold of one queue and step.
@@ -137,31 +138,62 @@ func (e *Engine) openPull(ctx context.Context, r *receiver, queue string, step i
 	}
 	p := &pull{subject: "$JS.API.CONSUMER.MSG.NEXT." + streamTasks + "." + name}
 	p.inbox = nats.NewInbox()
-	if p.now, err = e.answers(r, p.inbox+".*", nil); err == nil {
-		p.idle, err = e.answers(r, nats.NewInbox(), &p.until)
-	}
+	p.sub, err = e.sub.Subscribe(p.inbox+".*", func(m *nats.Msg) { r.receive(p, m) })
 	if err != nil {
 		return nil, fmt.Errorf("natsengine: subscribe: %w", e.wrong(err))
 	}
 	return p, nil
 }
 
-// answers subscribes to messages and statuses for a receiver. Each answer to a
-// standing request uses it up.
-func (e *Engine) answers(r *receiver, subject string, standing *atomic.Int64) (*nats.Subscription, error) {
-	return e.sub.Subscribe(subject, func(m *nats.Msg) {
-		if standing != nil {
-			standing.Store(0)
-		}
-		if !isStatus(m) && !r.taking.Load() {
-			e.nak(m)
-			return
-		}
+// stashTime is how long a message that came between two Takes waits for the
+// next. The standing request of an idle receiver may be served at any time.
+const stashTime = 50 * time.Millisecond
+
+// receive passes a message or status on to a Take, or stashes a message. The
+// server serves a standing request before later ones.
+func (r *receiver) receive(p *pull, m *nats.Msg) {
+	if !isStatus(m) || m.Subject == p.inbox+idleReply {
+		p.until.Store(0)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.taking:
 		select {
 		case r.arrived <- m:
-		case <-r.done:
+		default: // more than was ever asked for: it comes back by its lease
 		}
-	})
+	case !isStatus(m):
+		r.stashLocked(m)
+	}
+}
+
+func (r *receiver) stashLocked(m *nats.Msg) {
+	r.stash = append(r.stash, m)
+	if r.unload == nil {
+		r.unload = time.AfterFunc(stashTime, r.giveBack)
+	}
+}
+
+// giveBack hands back what no Take came for.
+func (r *receiver) giveBack() {
+	for _, m := range r.unstash(false) {
+		r.e.nak(m)
+	}
+}
+
+// unstash empties the stash, for a Take if one begins.
+func (r *receiver) unstash(take bool) []*nats.Msg {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taking = r.taking || take
+	msgs := r.stash
+	r.stash = nil
+	if r.unload != nil {
+		r.unload.Stop()
+		r.unload = nil
+	}
+	return msgs
 }
 
 // nak hands a message that nobody claimed back at once. Should that be lost,
@@ -177,10 +209,11 @@ func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, erro
 	if most <= 0 {
 		return nil, nil
 	}
-	r.taking.Store(true)
+	stash := r.unstash(true)
 	defer r.rest()
 	for {
-		msgs, err := r.sweep(ctx, most)
+		msgs, err := r.sweep(ctx, most, stash)
+		stash = nil
 		if err == nil && len(msgs) == 0 {
 			msgs, err = r.wait(ctx)
 		}
@@ -220,14 +253,16 @@ func (r *receiver) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// rest gives back what came too late for this Take.
+// rest keeps what came too late for this Take for the next one.
 func (r *receiver) rest() {
-	r.taking.Store(false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taking = false
 	for {
 		select {
 		case m := <-r.arrived:
 			if !isStatus(m) {
-				r.e.nak(m)
+				r.stashLocked(m)
 			}
 		default:
 			return
@@ -240,21 +275,51 @@ func isStatus(m *nats.Msg) bool {
 	return len(m.Data) == 0 && m.Header[hdrID] == nil && m.Header.Get("Status") != ""
 }
 
-// sweep asks every queue for what it has now, the highest step first.
-func (r *receiver) sweep(ctx context.Context, most int) ([]*nats.Msg, error) {
+// sweep asks every queue for what it has now, the highest step first. What is
+// in the stash comes in its step's turn.
+func (r *receiver) sweep(ctx context.Context, most int, stash []*nats.Msg) ([]*nats.Msg, error) {
 	var msgs []*nats.Msg
-	for _, step := range r.pulls {
-		for i := range step {
-			p := step[(r.turn+i)%len(step)]
-			got, err := r.ask(ctx, p, most-len(msgs))
-			msgs = append(msgs, got...)
+	var err error
+	r.turn++
+	for i, step := range r.pulls {
+		for _, m := range stash {
+			if _, priority := queueOf(m.Subject); engine.Step(priority) == i {
+				msgs = append(msgs, m)
+			}
+		}
+		for j := range step {
 			if err != nil || len(msgs) >= most {
-				r.turn++
-				return msgs, err
+				break
+			}
+			var got []*nats.Msg
+			got, err = r.ask(ctx, step[(r.turn+j)%len(step)], most-len(msgs))
+			msgs = append(msgs, got...)
+		}
+	}
+	if err == nil && len(msgs) > 0 {
+		msgs, err = r.overtaken(ctx, msgs)
+	}
+	for len(msgs) > most {
+		r.e.nak(msgs[len(msgs)-1])
+		msgs = msgs[:len(msgs)-1]
+	}
+	return msgs, err
+}
+
+// overtaken looks again above the step of what was found: the server tells its
+// consumers of a new message a moment after it has acknowledged it.
+func (r *receiver) overtaken(ctx context.Context, msgs []*nats.Msg) ([]*nats.Msg, error) {
+	_, priority := queueOf(msgs[0].Subject)
+	var above []*nats.Msg
+	for _, step := range r.pulls[:engine.Step(priority)] {
+		for _, p := range step {
+			got, err := r.ask(ctx, p, len(msgs))
+			above = append(above, got...)
+			if err != nil || len(above) > 0 {
+				return append(above, msgs...), err
 			}
 		}
 	}
-	r.turn++
 	return msgs, nil
 }
 
@@ -343,7 +408,7 @@ func (r *receiver) wait(ctx context.Context) ([]*nats.Msg, error) {
 				continue
 			}
 			p.until.Store(now + int64(idlePull))
-			if err := r.request(p, p.idle.Subject, body); err != nil {
+			if err := r.request(p, p.inbox+idleReply, body); err != nil {
 				p.until.Store(0)
 				return nil, err
 			}
@@ -389,10 +454,10 @@ func (r *receiver) Close() error {
 		delete(r.e.receivers, r) // nobody sends to revoked from here on
 		r.e.mu.Unlock()
 		close(r.revoked)
+		r.giveBack()
 		for _, step := range r.pulls {
 			for _, p := range step {
-				r.e.unsubscribe(p.now)
-				r.e.unsubscribe(p.idle)
+				r.e.unsubscribe(p.sub)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -30,7 +31,10 @@ func whole(b *tab, t *testing.T) {
 	}
 }
 
-func words(n string) string { return element("story-text") + ".childElementCount >= " + n }
+// words is true when so many are on the page.
+func words(n int) string {
+	return fmt.Sprintf("%s.childElementCount >= %d", element("story-text"), n)
+}
 
 func TestClockTicks(t *testing.T) {
 	t.Parallel()
@@ -57,9 +61,9 @@ func TestStoryGoesOnOverAReload(t *testing.T) {
 	t.Parallel()
 	b := browse(t, fresh(t).url, wide, high)
 	b.click("story-start")
-	b.until(words("40"))
+	b.until(words(40))
 	b.do(chromedp.Reload())
-	b.until(words("60"))
+	b.until(words(60))
 	if got := b.text("story-text"); !strings.HasPrefix(storyText(t), got) {
 		t.Errorf("in the middle: got the text\n%s", got)
 	}
@@ -73,7 +77,7 @@ func TestStopStops(t *testing.T) {
 	t.Parallel()
 	b := browse(t, fresh(t).url, wide, high)
 	b.click("story-start")
-	b.until(words("10"))
+	b.until(words(10))
 	b.click("story-stop")
 	b.until(says("story-status", "stopped"))
 	if got := b.text("story-text"); got == "" || len(got) > len(storyText(t))/2 {
@@ -111,7 +115,7 @@ func TestStoryOutlivesItsWorker(t *testing.T) {
 	t.Parallel()
 	b := browse(t, fresh(t).url, wide, high)
 	b.click("story-start")
-	b.until(words("30"))
+	b.until(words(30))
 	first := regexp.MustCompile(`pid (\d+)`).FindString(b.text("story-status"))
 	b.click("story-crash")
 	b.until(says("story-status", "is dead"))
@@ -130,7 +134,7 @@ func TestPageOutlivesTheDemo(t *testing.T) {
 	b := browse(t, d.url, wide, high)
 	b.click("story-start")
 	b.click("email-send")
-	b.until(words("30"))
+	b.until(words(30))
 	d.kill(t)
 	b.until(says("away", "away"))
 	open(t, d.dir, strings.TrimPrefix(d.url, "http://"))

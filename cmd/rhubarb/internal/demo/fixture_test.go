@@ -25,6 +25,8 @@ type demo struct {
 	*exec.Cmd
 	url string
 	dir string
+
+	silent chan struct{} // closed when the demo and its workers are gone
 }
 
 var opened = regexp.MustCompile(`url=(http://\S+)`)
@@ -32,14 +34,13 @@ var opened = regexp.MustCompile(`url=(http://\S+)`)
 // open starts the program on a data directory and waits until it serves.
 func open(t *testing.T, dir, addr string) *demo {
 	t.Helper()
-	d := &demo{Cmd: exec.Command(binary, "demo", "--addr", addr, "--data", dir), dir: dir}
+	d := &demo{Cmd: exec.Command(binary, "demo", "--addr", addr, "--data", dir), dir: dir, silent: make(chan struct{})}
 	r, w, err := os.Pipe() // as a file, so that Wait does not wait for the workers' ends
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
 	d.Stderr = w
-	if err := d.Start(); err != nil {
+	if err := errors.Join(d.Start(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.stop(t) })
@@ -53,14 +54,14 @@ func open(t *testing.T, dir, addr string) *demo {
 	if d.url == "" {
 		t.Fatalf("the demo did not open: %v", d.Wait())
 	}
-	var rest sync.WaitGroup
-	rest.Go(func() {
+	go func() {
+		defer close(d.silent)
 		defer r.Close()
 		if _, err := io.Copy(io.Discard, r); err != nil {
 			t.Error(err)
 		}
-	})
-	t.Cleanup(rest.Wait) // ends when the workers are gone too
+	}()
+	t.Cleanup(func() { <-d.silent })
 	t.Cleanup(func() { d.stop(t) })
 	return d
 }

@@ -56,8 +56,9 @@ func TestScreenshots(t *testing.T) {
 		t.Run(shot.name, func(t *testing.T) {
 			b := browse(t, d.url, shot.width, shot.height)
 			b.do(prefer(shot.scheme))
-			b.click("flaky-start")
 			b.click("story-start")
+			b.until(words(62))
+			b.click("flaky-start")
 			b.until(says("flaky-attempts", "attempt 2"))
 			b.click("email-send")
 			b.click("bulk")

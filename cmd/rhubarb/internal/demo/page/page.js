@@ -266,7 +266,7 @@ function showNumbers(n) {
   for (const key of ["ready", "delayed", "held"]) {
     say(`n-${key}`, n[key].toLocaleString("en"));
   }
-  say("kill-all", `kill -9 ${n.demo}\nrhubarb demo`);
+  say("kill-all", `kill -9 ${n.demo}`);
   draw(n.ready + n.delayed + n.held);
   showWorkers(n.workers);
 }

@@ -204,6 +204,7 @@ func (a *App) task(c *Call) *celery.Task {
 		Args: c.Args, Kwargs: c.Kwargs, ReplyTo: a.replyTo, Priority: c.Priority,
 		Embed: celery.Embed{Callbacks: c.Links, Errbacks: c.LinkErrors, Chain: c.Chain},
 	}
+	t.ArgsRepr, t.KwargsRepr = celery.Repr(c.Args, c.Kwargs)
 	if len(c.Headers) > 0 {
 		t.Extra = make(map[string]json.RawMessage, len(c.Headers))
 		for k, v := range c.Headers {

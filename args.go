@@ -274,10 +274,7 @@ func (c *codec[In]) unexpected(kwargs map[string]json.RawMessage) error {
 // decodeInto reads one argument and says what is wrong with it in a caller's
 // words.
 func decodeInto(dst any, raw json.RawMessage, name string) error {
-	plain, err := celery.Plain(raw)
-	if err == nil {
-		err = json.Unmarshal(plain, dst)
-	}
+	err := celery.Unmarshal(raw, dst)
 	if err == nil {
 		return nil
 	}

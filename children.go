@@ -29,6 +29,9 @@ func (c *Children) Add(id string) {
 func (c *Children) JSON() json.RawMessage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.ids) == 0 {
+		return json.RawMessage("[]")
+	}
 	tuples := make([][2]any, len(c.ids))
 	for i, id := range c.ids {
 		tuples[i] = [2]any{[2]any{id, nil}, nil}

@@ -12,7 +12,7 @@ type Kind string
 const (
 	// KindData is output of the task: tokens, lines, rows.
 	KindData Kind = "data"
-	// KindProgress is a PROGRESS state; the payload is its meta.
+	// KindProgress is a PROGRESS state; the payload is its result JSON.
 	KindProgress Kind = "progress"
 	// KindState is another state; the payload is its result JSON.
 	KindState Kind = "state"

@@ -156,6 +156,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	recv, err := w.app.Engines().Broker.Receive(ctx, engine.ReceiveOptions{
 		Queues: w.opts.Queues, Owner: w.opts.Name, MaxDeliveries: w.opts.MaxDeliveries, Shelve: w.shelve,
 	})
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return fmt.Errorf("worker: receive from %v: %w", w.opts.Queues, err)
 	}

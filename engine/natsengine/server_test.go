@@ -27,13 +27,12 @@ type natsServer struct {
 	proxy *proxy
 }
 
+// binaryDir is a temporary directory of the test process.
+var binaryDir string
+
 // binary builds the real nats-server once.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "nats-server")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "nats-server")
+	path := filepath.Join(binaryDir, "nats-server")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build nats-server: %w\n%s", err, out)

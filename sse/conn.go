@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -82,12 +81,13 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 	opts   Options
 
-	mu   sync.Mutex
+	beat *time.Timer
+	age  *time.Timer // nil without a bound
+
+	turn chan struct{} // full while someone writes; a lock that can be waited for in a select
 	buf  []byte
 	err  error // why nothing more is written
 	last time.Time
-	beat *time.Timer
-	age  *time.Timer // nil without a bound
 }
 
 // Upgrade answers the request with an event stream: its headers and a first
@@ -108,10 +108,10 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, erro
 
 func open(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	o.setDefaults()
-	c := &Conn{rc: http.NewResponseController(w), w: w, opts: o}
+	c := &Conn{rc: http.NewResponseController(w), w: w, opts: o, turn: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(r.Context())
-	c.mu.Lock() // so that a drain waits for the headers
-	defer c.mu.Unlock()
+	c.turn <- struct{}{} // so that a drain waits for the headers
+	defer c.leave()
 	if !o.Drain.add(c) {
 		c.cancel(ErrBusy)
 		o.busy(w, r, busyRetry)
@@ -123,7 +123,8 @@ func open(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 		o.Drain.remove(c)
 		return nil, err
 	}
-	c.beat = time.AfterFunc(o.Heartbeat, c.heartbeat)
+	c.beat = time.AfterFunc(defaultHeartbeat, c.heartbeat)
+	c.beat.Reset(o.Heartbeat) // not before the field is set, which heartbeat reads
 	if life, bound := o.life(); bound {
 		c.age = time.AfterFunc(life, func() { c.goAway(time.Second+rand.N(2*time.Second), errExpired) })
 	}
@@ -149,8 +150,10 @@ func (c *Conn) Context() context.Context { return c.ctx }
 // Send writes an event. After an error of the connection every later call
 // returns it; [ErrField] and [ErrTooLarge] are of the event alone.
 func (c *Conn) Send(e Event) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.enter(); err != nil {
+		return err
+	}
+	defer c.leave()
 	var err error
 	if c.buf, err = AppendEvent(c.buf[:0], e); err != nil {
 		return err
@@ -160,22 +163,41 @@ func (c *Conn) Send(e Event) error {
 
 // Write writes whole events that AppendEvent made, in one write.
 func (c *Conn) Write(events []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.enter(); err != nil {
+		return 0, err
+	}
+	defer c.leave()
 	if err := c.writeLocked(events); err != nil {
 		return 0, err
 	}
 	return len(events), nil
 }
 
+// enter waits for the turn to write.
+func (c *Conn) enter() error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-c.ctx.Done():
+		return c.gone()
+	}
+}
+
+func (c *Conn) leave() { <-c.turn }
+
+// gone is the error of a connection whose context has ended.
+func (c *Conn) gone() error {
+	if cause := context.Cause(c.ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrSlow) {
+		return cause
+	}
+	return ErrClosed
+}
+
 // writeLocked writes and flushes under a deadline of its own, since a server's
 // WriteTimeout counts from the request and is not renewed (golang/go#16100).
 func (c *Conn) writeLocked(b []byte) error {
 	if c.err == nil && c.ctx.Err() != nil {
-		c.err = ErrClosed
-		if cause := context.Cause(c.ctx); errors.Is(cause, ErrClosed) {
-			c.err = cause
-		}
+		c.err = c.gone()
 	}
 	if c.err != nil {
 		return c.err
@@ -217,8 +239,13 @@ func (c *Conn) setDeadline(t time.Time) error {
 // heartbeat sends a comment if the connection was silent for long, and looks
 // again when it may have been.
 func (c *Conn) heartbeat() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.turn <- struct{}{}:
+		defer c.leave()
+	default: // it is being written to
+		c.beat.Reset(c.opts.Heartbeat)
+		return
+	}
 	if left := c.opts.Heartbeat - time.Since(c.last); left > 0 {
 		c.beat.Reset(left)
 		return
@@ -233,8 +260,8 @@ func (c *Conn) heartbeat() {
 func (c *Conn) Close() error {
 	c.opts.Drain.remove(c)
 	c.cancel(ErrClosed)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turn <- struct{}{}
+	defer c.leave()
 	if c.err == nil { // from now on nobody touches the ResponseWriter
 		c.err = context.Cause(c.ctx)
 	}
@@ -253,8 +280,8 @@ func (c *Conn) goAway(retry time.Duration, cause error) {
 
 // cause says why the connection has ended.
 func (c *Conn) cause() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turn <- struct{}{}
+	defer c.leave()
 	if c.err != nil {
 		return c.err
 	}

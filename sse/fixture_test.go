@@ -176,3 +176,12 @@ func raw(t *testing.T, p *pipes, path string) (net.Conn, *bufio.Reader) {
 		}
 	}
 }
+
+// recorder makes a request without a server; headers come in pairs.
+func recorder(method, path string, headers ...string) (*httptest.ResponseRecorder, *http.Request) {
+	req := httptest.NewRequest(method, path, nil)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	return httptest.NewRecorder(), req
+}

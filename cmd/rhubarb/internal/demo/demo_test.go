@@ -73,6 +73,25 @@ func TestStoryGoesOnOverAReload(t *testing.T) {
 	b.clean()
 }
 
+// A page that nobody sees holds no connections, and has it all when seen again.
+func TestHiddenPageLetsGo(t *testing.T) {
+	t.Parallel()
+	b := browse(t, fresh(t).url, wide, high)
+	b.click("story-start")
+	b.until(words(20))
+	see := func(hidden string) {
+		eval[chromedp.Void](b, "Object.defineProperty(document, 'hidden', {value: "+hidden+", configurable: true}), "+
+			"document.dispatchEvent(new Event('visibilitychange'))")
+	}
+	see("true")
+	if got := eval[int](b, "[...Follower.all].filter(f => f.source && f.source.readyState !== EventSource.CLOSED).length"); got != 0 {
+		t.Errorf("got %d open streams, want 0", got)
+	}
+	see("false")
+	whole(b, t)
+	b.clean()
+}
+
 func TestStopStops(t *testing.T) {
 	t.Parallel()
 	b := browse(t, fresh(t).url, wide, high)

@@ -58,6 +58,7 @@ func (r *receiver) claim(ctx context.Context, msgs []*nats.Msg) []*engine.Delive
 			}
 			continue
 		}
+		r.e.at("claimed")
 		r.e.openWriter(a.d.ID, a.d.Fence, a.d.Attempt)
 		ds = append(ds, a.d)
 	}

@@ -46,6 +46,10 @@ type Engine struct {
 	loops   sync.WaitGroup
 	missed  atomic.Uint64 // broadcast payloads a slow listener lost
 
+	// fault, set by tests, is called between two steps of which the first is
+	// durable.
+	fault func(point string)
+
 	mu        sync.Mutex
 	consumers map[string]bool        // durable consumers known to exist
 	writers   map[string]*writer     // by stream name: who appends here
@@ -197,3 +201,9 @@ const (
 	errWrongLastSequence      = 10071
 	errWrongLastSequenceConst = 10164
 )
+
+func (e *Engine) at(point string) {
+	if e.fault != nil {
+		e.fault(point)
+	}
+}

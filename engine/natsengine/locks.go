@@ -97,6 +97,7 @@ func (e *Engine) publishKeyed(ctx context.Context, p *engine.Publication) engine
 	setTTL(k, max(p.KeyTTL, time.Second))
 	_, err := e.publish(ctx, k)
 	if err == nil {
+		e.at("key kept")
 		_, err = e.publish(ctx, own)
 		return engine.Receipt{ID: p.ID, Err: err}
 	}

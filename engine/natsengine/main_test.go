@@ -9,6 +9,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(envURL); url != "" {
+		if err := dieAt(url, os.Getenv(envPoint)); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+		}
+		os.Exit(1) // it should have died
+	}
 	dir, err := os.MkdirTemp("", "natsengine")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -68,6 +68,7 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 			continue
 		}
 	}
+	r.e.at("settled")
 	r.e.finishAll(ctx, ss, recs, out)
 	return out
 }
@@ -148,6 +149,7 @@ func (e *Engine) showRetry(ctx context.Context, s *engine.Settlement) error {
 	if w == nil {
 		return nil // an earlier try of the same settlement
 	}
+	defer e.at("retry shown")
 	return e.append(ctx, w, []entry{{engine.Entry{Kind: engine.KindState, Payload: s.State.Record}, s.State.Status}})
 }
 
@@ -172,12 +174,14 @@ func (e *Engine) finish(ctx context.Context, id string, rec *record, msg *nats.M
 				return fmt.Errorf("send follow-up: %w", receipt.Err)
 			}
 		}
+		e.at("followed")
 		if box.Shelf != "" {
 			if err := e.shelve(ctx, engine.Shelf(box.Shelf), id, msg, box.Reason, rec.deliveries); err != nil {
 				return err
 			}
 		}
 	}
+	e.at("finished")
 	return e.ack(msg)
 }
 

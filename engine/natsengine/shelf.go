@@ -140,12 +140,14 @@ func (e *Engine) restore(ctx context.Context, shelf engine.Shelf, id string) err
 	if err := e.free(ctx, id); err != nil {
 		return err
 	}
+	e.at("freed")
 	_, round := readMessage(m.Header, nil)
 	pub := taskMsg(&engine.Publication{Message: s.Message, Queue: s.Queue, Priority: s.Priority, Round: round})
 	pub.Header[jetstream.MsgIDHeader] = []string{token(id) + ":shelf:" + strconv.FormatUint(seq, 10)}
 	if _, err := e.publish(ctx, pub); err != nil {
 		return err
 	}
+	e.at("restored")
 	return e.purge(ctx, streamShelf, shelfSubject(shelf, id))
 }
 

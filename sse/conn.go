@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -205,7 +206,8 @@ func (c *Conn) writeLocked(b []byte) error {
 	begun := time.Now()
 	if err := c.flushLocked(b, begun.Add(c.opts.WriteTimeout)); err != nil {
 		c.err = fmt.Errorf("%w: %w", ErrClosed, err)
-		if time.Since(begun) >= c.opts.WriteTimeout { // HTTP/2 resets the stream and says no more
+		// HTTP/2 resets the stream at the deadline and does not say why.
+		if errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) >= c.opts.WriteTimeout {
 			c.err = ErrSlow
 		}
 		c.cancel(c.err)
@@ -272,10 +274,21 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// goAway tells the client when to come back and ends the connection.
+// goAway tells the client when to come back and ends the connection. Nothing
+// comes after that word.
 func (c *Conn) goAway(retry time.Duration, cause error) {
-	_ = c.Send(Event{Retry: retry}) // a client that has gone needs no word
-	c.cancel(cause)
+	defer c.cancel(cause)
+	if c.enter() != nil {
+		return
+	}
+	defer c.leave()
+	b, err := AppendEvent(nil, Event{Retry: retry})
+	if err == nil {
+		err = c.writeLocked(b)
+	}
+	if err == nil {
+		c.err = cause
+	}
 }
 
 // cause says why the connection has ended.

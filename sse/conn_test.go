@@ -180,7 +180,11 @@ func TestAClientThatLeavesEndsTheContext(t *testing.T) {
 		<-c.Context().Done()
 		left <- c.Send(sse.Event{Data: "x"})
 	}), func(s *site) {
-		s.get("/").Body.Close()
+		res := s.get("/")
+		if _, err := io.ReadFull(res.Body, make([]byte, 2)); err != nil { // so that it is a stream
+			s.t.Fatal(err)
+		}
+		res.Body.Close()
 		if err := <-left; !errors.Is(err, sse.ErrClosed) {
 			s.t.Errorf("got %v, want ErrClosed", err)
 		}

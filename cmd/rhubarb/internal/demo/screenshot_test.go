@@ -43,6 +43,7 @@ func TestPageFitsAPhone(t *testing.T) {
 // TestScreenshots takes the pictures of the README into the directory that
 // RHUBARB_SCREENSHOTS names, each in the middle of some work.
 func TestScreenshots(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("RHUBARB_SCREENSHOTS")
 	d := fresh(t)
 	for _, shot := range []struct {

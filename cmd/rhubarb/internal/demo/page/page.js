@@ -170,7 +170,10 @@ const story = new TaskView("story", "demo.write_story", {
   data(t, word) {
     const span = document.createElement("span");
     span.textContent = word;
-    $("story-text").append(span);
+    const paper = $("story-text");
+    const atEnd = paper.scrollHeight - paper.scrollTop - paper.clientHeight < 80; // nobody has scrolled up to read
+    paper.append(span);
+    if (atEnd) paper.scrollTop = paper.scrollHeight;
   },
   end(t, status, result) {
     const how = { SUCCESS: `done, ${result} words`, REVOKED: "stopped" }[status] ?? `${status} ${reason(result)}`;
@@ -201,10 +204,10 @@ const email = new TaskView("email", "demo.send_email", {
   progress(t, { current, total }) {
     $("email-bar").max = total;
     $("email-bar").value = current;
-    say("email-status", `${t.where()}: ${Math.round(100 * current / total)} %`);
+    say("email-status", `${t.where()}: ${Math.round(100 * current / total)}%`);
   },
   end(t, status, result) {
-    const how = status === "SUCCESS" ? `100 %, ${result}` : `${status} ${reason(result)}`;
+    const how = status === "SUCCESS" ? `100%, ${result}` : `${status} ${reason(result)}`;
     say("email-status", `${t.where()}: ${how}.`);
   },
 });

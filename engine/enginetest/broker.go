@@ -98,7 +98,7 @@ func inOrder(c *T) {
 }
 
 func strictPriorities(c *T) {
-	r := c.receiver("q", "other")
+	r := c.receive(engine.ReceiveOptions{Queues: []string{"q", "other"}, Lease: maxLease})
 	var want [4][]string
 	for i := range 80 {
 		p := msg(fmt.Sprintf("p%d-%d", i%10, i))

@@ -24,7 +24,7 @@ const (
 	// patience is how long anything may take that should take no time.
 	patience = 20 * time.Second
 	// lease is the one asked for; engines may round it up to maxLease.
-	lease    = 2 * time.Second
+	lease    = slowdown * 2 * time.Second
 	maxLease = 10 * time.Second
 	// slack is what a loaded machine may add to a promised time.
 	slack = time.Second

@@ -188,7 +188,7 @@ func (e *Engine) wrong(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case e.closed() || errors.Is(err, nats.ErrConnectionClosed):
+	case e.closed() || errors.Is(err, nats.ErrConnectionClosed) && e.sub.IsClosed():
 		return engine.ErrClosed
 	case errors.As(err, &api) && (api.ErrorCode == errWrongLastSequence || api.ErrorCode == errWrongLastSequenceConst):
 		return engine.ErrSuperseded

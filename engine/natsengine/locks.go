@@ -105,11 +105,11 @@ func (e *Engine) publishKeyed(ctx context.Context, p *engine.Publication) engine
 		return engine.Receipt{ID: p.ID, Err: err}
 	}
 	first, err := e.lastMsg(ctx, streamFlags, subject)
-	if err != nil || first == nil {
-		if err == nil {
-			err = errors.New("the idempotency key ran out at this moment: try again")
-		}
+	if err != nil {
 		return engine.Receipt{ID: p.ID, Err: err}
+	}
+	if first == nil { // the key ran out between the two looks
+		return e.publishKeyed(ctx, p)
 	}
 	id := fromOneLine(first.Header.Get(hdrID))
 	if id == p.ID { // our own earlier try

@@ -189,7 +189,8 @@ func (e *Engine) again(ctx context.Context, read func(context.Context) error) er
 		err := read(try)
 		stop()
 		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
-		if !late && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrDisconnected) {
+		if !late && !errors.Is(err, nats.ErrNoResponders) &&
+			!errors.Is(err, nats.ErrDisconnected) && !errors.Is(err, nats.ErrConnectionClosed) {
 			return e.wrong(err)
 		}
 		if !late {

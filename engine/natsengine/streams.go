@@ -323,9 +323,9 @@ func (e *Engine) listen(subjects ...string) (*listener, error) {
 		}
 		l.subs = append(l.subs, sub)
 	}
-	if err := e.sub.FlushTimeout(ackWait); err != nil {
+	if err := e.again(context.Background(), e.sub.FlushWithContext); err != nil { // bounded by itself
 		l.close()
-		return nil, e.wrong(err)
+		return nil, err
 	}
 	return l, nil
 }

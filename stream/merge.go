@@ -25,7 +25,7 @@ func JoinText(joined, next []byte) ([]byte, bool) {
 // JoinJSON makes one JSON string of JSON strings, and one array of arrays.
 // Other values, and invalid ones, stay apart.
 func JoinJSON(joined, next []byte) ([]byte, bool) {
-	next = bytes.TrimSpace(next)
+	next = bytes.Trim(next, jsonSpace)
 	if len(next) < 2 || next[0] != '"' && next[0] != '[' || !json.Valid(next) {
 		return joined, false
 	}
@@ -45,7 +45,10 @@ func JoinJSON(joined, next []byte) ([]byte, bool) {
 	return append(open, inner...), true
 }
 
-func emptyArray(a []byte) bool { return len(bytes.TrimSpace(a[1:len(a)-1])) == 0 }
+// jsonSpace is what JSON takes for white space. RFC 8259, 2.
+const jsonSpace = " \t\r\n"
+
+func emptyArray(a []byte) bool { return len(bytes.Trim(a[1:len(a)-1], jsonSpace)) == 0 }
 
 // DefaultMaxMerge bounds a merged payload, in bytes.
 const DefaultMaxMerge = 64 << 10

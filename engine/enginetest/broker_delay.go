@@ -67,8 +67,8 @@ func delayedIntact(c *T) {
 func manyDue(c *T) {
 	const n = 3000 / (1 + 9*(slowdown-1)) // 300 under the race detector
 	at := time.Now().Add(2 * time.Second)
-	for i := range n / 500 {
-		pubs := make([]engine.Publication, 500)
+	for i := range n / 100 {
+		pubs := make([]engine.Publication, 100)
 		for j := range pubs {
 			pubs[j] = msg(fmt.Sprintf("n%d-%d", i, j))
 			pubs[j].At = at

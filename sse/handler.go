@@ -91,7 +91,8 @@ func ServeStream(w http.ResponseWriter, r *http.Request, s *stream.Stream, opts 
 		return
 	}
 	after := engine.Position(LastEventID(r))
-	if over := o.look(w, r, s, after); over {
+	at := o.look(w, r, s, after)
+	if at != nil && at.AtEnd() {
 		o.Stats.AtEnd.Add(1)
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -105,7 +106,12 @@ func ServeStream(w http.ResponseWriter, r *http.Request, s *stream.Stream, opts 
 	o.Stats.Opened.Add(1)
 	o.Stats.Open.Add(1)
 	defer o.Stats.Open.Add(-1)
-	err = o.serve(c, s, after)
+	if at == nil {
+		at, err = s.Attach(c.Context(), after)
+	}
+	if err == nil {
+		err = o.serve(c, at)
+	}
 	if err == nil || c.Context().Err() != nil {
 		o.closed(c.cause())
 		return
@@ -145,29 +151,26 @@ func (o *StreamOptions) closed(cause error) {
 	n.Add(1)
 }
 
-// look reports whether the client is at the end, and says in a header if its
-// position is lost. When the engine does not answer soon the client is let in:
-// it is told later what there is to tell.
-func (o *StreamOptions) look(w http.ResponseWriter, r *http.Request, s *stream.Stream, after engine.Position) (over bool) {
-	if after == "" {
-		return false
-	}
+// look looks up the client's position, and says in a header if it is lost. Nil
+// means that the engine did not answer soon: the client is let in, and told
+// later what there is to tell.
+func (o *StreamOptions) look(w http.ResponseWriter, r *http.Request, s *stream.Stream, after engine.Position) *stream.Reader {
 	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
 	defer cancel()
-	at, err := s.Attach(ctx, after)
+	at, err := s.Attach(ctx, after) // which reads nothing for the start
 	if err != nil {
-		return false
+		return nil
 	}
 	if _, lost := at.Lost(); lost {
 		w.Header().Set(GapHeader, stream.Position)
 	}
-	return at.AtEnd()
+	return at
 }
 
 // serve sends records until the end of the stream or of the connection.
-func (o *StreamOptions) serve(c *Conn, s *stream.Stream, after engine.Position) error {
+func (o *StreamOptions) serve(c *Conn, at *stream.Reader) error {
 	f := feed{c: c, stats: o.Stats}
-	for recs, err := range s.Batches(c.Context(), after) {
+	for recs, err := range at.Batches(c.Context()) {
 		if err != nil {
 			return err
 		}

@@ -63,6 +63,9 @@ func (c *command) Run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
+	if !loopback(ln.Addr()) {
+		env.Log.Warn("everyone who reaches this address may call the demo's tasks and kill its workers", "addr", ln.Addr().String())
+	}
 	env.Log.Info("the demo is open", "url", "http://"+shown(c.Addr, ln.Addr()), "pid", os.Getpid())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return workers.Run(ctx) })
@@ -102,8 +105,11 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 func shown(asked string, got net.Addr) string {
 	host, _, err := net.SplitHostPort(asked)
 	_, port, err2 := net.SplitHostPort(got.String())
-	if err != nil || err2 != nil || host == "" {
+	if err != nil || err2 != nil {
 		return got.String()
+	}
+	if host == "" { // every address of this machine
+		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
 }

@@ -89,7 +89,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 }
 
 func TestArgumentsRoundTrip(t *testing.T) {
-	in := mail{To: "ü", When: time.Date(2031, 5, 6, 7, 8, 9, 123000, time.UTC), Data: []byte("x")}
+	in := mail{To: "ü", When: time.Date(2031, 5, 6, 7, 8, 9, 123000, time.UTC), Data: []byte("x"), hidden: 1}
 	c := newCodec[mail]()
 	for _, positional := range []bool{false, true} {
 		args, kwargs, err := c.encode(in, positional)
@@ -103,7 +103,7 @@ func TestArgumentsRoundTrip(t *testing.T) {
 		if err != nil || !out.When.Equal(in.When) {
 			t.Fatalf("decode(encode(%+v)) = %+v, %v", in, out, err)
 		}
-		out.When = in.When
+		out.When, out.hidden = in.When, in.hidden // unexported fields stay at home
 		if !reflect.DeepEqual(out, in) {
 			t.Errorf("decode(encode(%+v)) = %+v", in, out)
 		}

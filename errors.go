@@ -25,6 +25,8 @@ var (
 
 // Ignore, returned by a handler, ends the task without a result: state
 // IGNORED. Links are not called.
+//
+//lint:ignore ST1012 it stands beside Retry and Reject, which are no sentinels
 var Ignore = errors.New("ignore the result")
 
 // ErrNoInvocation is returned where a task's context is needed and ctx is not
@@ -51,16 +53,13 @@ func (e *retryError) Unwrap() error { return e.err }
 // retry is left it becomes the task's failure.
 func Retry(err error, after time.Duration) error { return &retryError{err, after} }
 
-type rejectError struct {
-	reason  string
-	requeue bool
-}
+type rejectError struct{ reason string }
 
 func (e *rejectError) Error() string { return "rejected: " + e.reason }
 
 // Reject, returned by a handler, refuses the message: it is dead-lettered with
 // the reason and the task becomes REJECTED.
-func Reject(reason string) error { return &rejectError{reason: reason} }
+func Reject(reason string) error { return &rejectError{reason} }
 
 // Rejection returns the reason if err is or wraps what [Reject] returned.
 func Rejection(err error) (reason string, ok bool) {

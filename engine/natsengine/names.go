@@ -14,7 +14,11 @@ const (
 	streamTasks = "RB_TASKS" // rb.q.<queue>.<step> and rb.eta.<id>
 	streamShelf = "RB_SHELF" // rb.shelf.<shelf>.<id>
 	streamFlags = "RB_FLAGS" // rb.rev.<id>, rb.key.<key>, rb.lock.<name>
-	partitions  = 16
+
+	// partitions is over how many streams the logs are spread. Each costs the
+	// server a sync a second even when idle; each bounds what a replay must
+	// pass over. It is part of every position and of the data's format.
+	partitions = 4
 
 	subjectQueue = "rb.q."
 	subjectETA   = "rb.eta."

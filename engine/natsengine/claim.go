@@ -100,7 +100,7 @@ func (r *receiver) reclaim(ctx context.Context, h *held, d *engine.Delivery) err
 		case last.final(), last.kind == kindRetry && last.round >= h.round && last.msg == h.seq:
 			return r.e.finish(ctx, d.ID, last, h.msg) // settled, but the message was left over
 		case last.kind == engine.KindReset && last.msg != h.seq:
-			return r.e.ack(h.msg) // a duplicate of one that is running
+			return r.e.ack(ctx, h.msg) // a duplicate of one that is running
 		}
 		next := &record{kind: engine.KindReset, status: engine.Started, attempt: last.attempt + 1, deliveries: 1, msg: h.seq, round: h.round}
 		if last.kind == engine.KindReset || last.kind == kindFree {

@@ -209,6 +209,9 @@ func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, erro
 	if most <= 0 {
 		return nil, nil
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	stash := r.unstash(true)
 	defer r.rest()
 	for {

@@ -73,28 +73,58 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 	return out
 }
 
-// finishAll does what the records ask for, many at a time.
+// finishAll does what the records ask for, and removes the messages.
 func (e *Engine) finishAll(ctx context.Context, ss []engine.Settlement, recs []*record, out []error) {
+	var over []*nats.Msg
 	for i := range ss {
 		if out[i] != nil || recs[i] == nil {
 			continue
 		}
 		d := ss[i].Delivery
 		h := d.Token.(*held)
-		var err error
 		switch {
 		case ss[i].Verdict == engine.Return:
-			err = once(h.msg.Nak())
+			out[i] = e.wrong(once(h.msg.Nak()))
 		case recs[i].outbox != nil:
-			err = e.finish(ctx, d.ID, recs[i], h.msg)
+			out[i] = e.finish(ctx, d.ID, recs[i], h.msg)
 		default:
-			err = once(h.msg.Ack())
+			over = append(over, h.msg)
 		}
-		if out[i] = e.wrong(err); out[i] == nil {
+		if out[i] == nil {
 			h.forget(d)
 		}
 	}
+	e.ackAll(ctx, over)
 }
+
+// ackAll removes messages and waits until the server has done it. Should it
+// not, whoever meets a message finds its task settled.
+func (e *Engine) ackAll(ctx context.Context, msgs []*nats.Msg) {
+	if len(msgs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTry)
+	defer cancel()
+	inbox := nats.NewInbox()
+	sub, err := e.sub.SubscribeSync(inbox)
+	if err != nil {
+		return
+	}
+	defer e.unsubscribe(sub)
+	for _, m := range msgs {
+		if err := e.sub.PublishRequest(m.Reply, inbox, ackBody); err != nil {
+			return
+		}
+	}
+	for range msgs {
+		if _, err := sub.NextMsgWithContext(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// ackBody is what JetStream takes for an acknowledgement.
+var ackBody = []byte("+ACK")
 
 // forget lets go of a delivery that is settled or lost.
 func (h *held) forget(d *engine.Delivery) {
@@ -182,7 +212,7 @@ func (e *Engine) finish(ctx context.Context, id string, rec *record, msg *nats.M
 		}
 	}
 	e.at("finished")
-	return e.ack(msg)
+	return e.ack(ctx, msg)
 }
 
 // endTask ends a task without its worker.
@@ -220,10 +250,9 @@ func (e *Engine) lastN(ctx context.Context, stream, prefix string, attempt int) 
 	return n
 }
 
-// ack removes a message. Should that be lost, whoever meets the message finds
-// its task settled.
-func (e *Engine) ack(m *nats.Msg) error {
-	return e.wrong(once(m.Ack()))
+// ack removes a message and waits until the server has done it.
+func (e *Engine) ack(ctx context.Context, m *nats.Msg) error {
+	return once(e.ackSync(ctx, m))
 }
 
 // once forgives that a message was acknowledged before: a settlement may be

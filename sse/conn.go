@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -89,6 +90,8 @@ type Conn struct {
 	buf  []byte
 	err  error // why nothing more is written
 	last time.Time
+
+	late atomic.Bool // the last write took most of its time
 }
 
 // Upgrade answers the request with an event stream: its headers and a first
@@ -191,6 +194,9 @@ func (c *Conn) gone() error {
 	if cause := context.Cause(c.ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrSlow) {
 		return cause
 	}
+	if c.late.Load() { // HTTP/2's deadline struck between the end of a write and its clearing
+		return ErrSlow
+	}
 	return ErrClosed
 }
 
@@ -214,6 +220,7 @@ func (c *Conn) writeLocked(b []byte) error {
 		return c.err
 	}
 	c.last = begun
+	c.late.Store(time.Since(begun) > c.opts.WriteTimeout/2)
 	return nil
 }
 

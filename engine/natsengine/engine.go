@@ -41,10 +41,14 @@ type Engine struct {
 	api    jetstream.JetStream // manages on sub
 	window chan struct{}       // bounds publishes under way
 
-	done    chan struct{} // closed by Close
+	done    chan struct{}   // closed by Close
+	life    context.Context // of the engine's own work; ends with Close
+	stop    context.CancelFunc
 	closing sync.Once
 	loops   sync.WaitGroup
 	missed  atomic.Uint64 // broadcast payloads a slow listener lost
+
+	far far // when a delayed message goes to the backlog
 
 	// fault, set by tests, is called between two steps of which the first is
 	// durable.
@@ -64,14 +68,17 @@ const maxPerLog = 1_000_000
 const maxWindow = 4096
 
 // Open connects, checks the server and creates what is missing.
-func Open(ctx context.Context, opts Options) (*Engine, error) {
+func Open(ctx context.Context, opts Options) (*Engine, error) { return open(ctx, opts, defaultFar) }
+
+func open(ctx context.Context, opts Options, f far) (*Engine, error) {
 	e := &Engine{
-		opts: opts, log: opts.Logger, window: make(chan struct{}, maxWindow), done: make(chan struct{}),
+		opts: opts, log: opts.Logger, far: f, window: make(chan struct{}, maxWindow), done: make(chan struct{}),
 		consumers: map[string]bool{}, writers: map[string]*writer{}, receivers: map[*receiver]struct{}{}, epoch: make(chan struct{}),
 	}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
+	e.life, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if e.pub, err = opts.Connect(); err != nil {
 		return nil, fmt.Errorf("natsengine: connect: %w", err)
@@ -86,6 +93,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 		e.sub.Close()
 		return nil, err
 	}
+	e.loops.Go(e.moveLoop)
 	return e, nil
 }
 
@@ -123,6 +131,8 @@ func (e *Engine) createStreams(ctx context.Context) error {
 	cfgs := []jetstream.StreamConfig{{
 		Name: streamTasks, Subjects: []string{subjectQueue + ">", subjectETA + ">"}, Retention: jetstream.WorkQueuePolicy,
 		AllowMsgSchedules: true, AllowMsgTTL: true, AllowRollup: true, AllowDirect: true, Duplicates: 2 * time.Minute,
+	}, {
+		Name: streamLater, Subjects: []string{subjectLater + ">"}, AllowDirect: true, Duplicates: 2 * time.Minute,
 	}, {
 		Name: streamShelf, Subjects: []string{subjectShelf + ">"}, MaxMsgsPerSubject: 1, AllowDirect: true,
 	}, {
@@ -174,6 +184,7 @@ func (e *Engine) closed() bool {
 // Close ends everything on this side. The data stays.
 func (e *Engine) Close() error {
 	e.closing.Do(func() {
+		e.stop()
 		close(e.done)
 		e.pub.Close()
 		e.sub.Close()

@@ -29,7 +29,7 @@ func message(id string) engine.Publication {
 // dieAt does one thing with the task "a" and dies by SIGKILL at the point.
 func dieAt(url, point string) error {
 	ctx := context.Background()
-	e, err := natsengine.Open(ctx, natsengine.Options{Connect: func() (*nats.Conn, error) { return nats.Connect(url) }})
+	e, err := openFar(ctx, func() (*nats.Conn, error) { return nats.Connect(url) })
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,13 @@ func dieAt(url, point string) error {
 		p := message("a")
 		p.Key, p.KeyTTL = "key", time.Hour
 		return e.Publish(ctx, []engine.Publication{p})[0].Err
+	case "brought near":
+		p := message("a")
+		p.At = time.Now().Add(4 * time.Second)
+		if err := e.Publish(ctx, []engine.Publication{p})[0].Err; err != nil {
+			return err
+		}
+		select {}
 	case "freed", "restored":
 		return e.Restore(ctx, engine.Dead, []string{"a"})[0]
 	}
@@ -91,12 +98,13 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 		{"key kept", []string{"a"}, "[reset end]"},
 		{"freed", []string{"a"}, "[reset reset end]"},
 		{"restored", []string{"a"}, "[reset reset end]"},
+		{"brought near", []string{"a"}, "[reset end]"},
 	}
 	for _, c := range cases {
 		t.Run(c.point, func(t *testing.T) {
 			t.Parallel()
 			s := startNATS(t)
-			e := s.engine(t)
+			e := s.farEngine(t)
 			prepareFault(t, e, c.point)
 			killAt(t, s, c.point)
 			if c.point == "key kept" { // the caller tries again
@@ -125,7 +133,7 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 // prepareFault brings the task to where the child finds it.
 func prepareFault(t *testing.T, e *natsengine.Engine, point string) {
 	t.Helper()
-	if point == "key kept" {
+	if point == "key kept" || point == "brought near" {
 		return
 	}
 	if err := e.Publish(t.Context(), []engine.Publication{message("a")})[0].Err; err != nil {

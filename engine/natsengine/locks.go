@@ -86,7 +86,7 @@ func (e *Engine) Release(ctx context.Context, name string, fence engine.Fence) e
 // first caller died between the two writes.
 func (e *Engine) publishKeyed(ctx context.Context, p *engine.Publication) engine.Receipt {
 	subject := subjectKey + token(p.Key)
-	own := taskMsg(p)
+	own := e.taskMsg(p)
 	k := natsMsg(subject, own.Data)
 	for h, v := range own.Header {
 		k.Header["Rb-K-"+h] = v

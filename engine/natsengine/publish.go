@@ -104,7 +104,7 @@ func (e *Engine) Publish(ctx context.Context, pubs []engine.Publication) []engin
 			out[i] = e.publishKeyed(ctx, p)
 			continue
 		}
-		ws[i] = e.begin(ctx, taskMsg(p))
+		ws[i] = e.begin(ctx, e.taskMsg(p))
 	}
 	for i, w := range ws {
 		if w != nil {
@@ -123,14 +123,17 @@ func checkPublication(p *engine.Publication) error {
 
 // taskMsg writes a publication for its queue or, if it is to wait, as a
 // schedule that the server delivers there.
-func taskMsg(p *engine.Publication) *nats.Msg {
+func (e *Engine) taskMsg(p *engine.Publication) *nats.Msg {
 	m := &nats.Msg{Subject: queueSubject(p.Queue, p.Priority), Data: p.Body, Header: messageHeader(&p.Message, p.Round)}
 	m.Header[jetstream.MsgIDHeader] = []string{token(p.ID) + ":" + strconv.Itoa(p.Round)}
-	if time.Until(p.At) > 0 {
+	if ahead := time.Until(p.At); ahead > 0 {
 		m.Header[jetstream.ScheduleHeader] = []string{"@at " + p.At.UTC().Format(time.RFC3339Nano)}
 		m.Header[jetstream.ScheduleTargetHeader] = []string{m.Subject}
 		// The same subject would replace the schedule of another round.
 		m.Subject = subjectETA + token(p.Queue) + "." + token(p.ID) + "." + strconv.Itoa(p.Round)
+		if ahead > e.far.ahead {
+			e.far.postpone(m, p)
+		}
 	}
 	return m
 }

@@ -55,6 +55,9 @@ func (e *Engine) Queues(ctx context.Context) ([]engine.QueueInfo, error) {
 	if err := e.delayedOnly(ctx, at); err != nil {
 		return nil, err
 	}
+	if err := e.countLater(ctx, at); err != nil {
+		return nil, err
+	}
 	out := make([]engine.QueueInfo, 0, len(byName))
 	for _, q := range byName {
 		out = append(out, *q)
@@ -120,6 +123,23 @@ func (e *Engine) delayedOnly(ctx context.Context, at func(string) *engine.QueueI
 	return nil
 }
 
+// countLater adds what waits far ahead.
+func (e *Engine) countLater(ctx context.Context, at func(string) *engine.QueueInfo) error {
+	s, err := e.api.Stream(ctx, streamLater)
+	if err != nil || s.CachedInfo().State.Msgs == 0 {
+		return e.wrong(err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subjectLater+">"))
+	if err != nil {
+		return e.wrong(err)
+	}
+	for subject, n := range info.State.Subjects {
+		_, tok, _ := strings.Cut(strings.TrimPrefix(subject, subjectLater), ".")
+		at(tok).Delayed += int(n)
+	}
+	return nil
+}
+
 func (e *Engine) oldest(ctx context.Context, tok string) time.Duration {
 	msgs, err := e.directBatch(ctx, streamTasks, fmt.Appendf(nil, `{"seq":1,"batch":1,"next_by_subj":%q}`, subjectQueue+tok+".*"))
 	if err != nil || len(msgs) == 0 {
@@ -170,7 +190,27 @@ func (e *Engine) Purge(ctx context.Context, queue string) (int, error) {
 	if err != nil {
 		return total, err
 	}
-	return total + delayed, nil
+	later, err := e.purgeLater(ctx, token(queue))
+	return total + delayed + later, err
+}
+
+func (e *Engine) purgeLater(ctx context.Context, tok string) (int, error) {
+	s, err := e.api.Stream(ctx, streamLater)
+	if err != nil {
+		return 0, e.wrong(err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subjectLater+"*."+tok))
+	if err != nil {
+		return 0, e.wrong(err)
+	}
+	n := 0
+	for _, of := range info.State.Subjects {
+		n += int(of)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, e.wrong(s.Purge(ctx, jetstream.WithPurgeSubject(subjectLater+"*."+tok)))
 }
 
 func (e *Engine) ackSync(ctx context.Context, m *nats.Msg) error {

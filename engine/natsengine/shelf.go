@@ -142,7 +142,7 @@ func (e *Engine) restore(ctx context.Context, shelf engine.Shelf, id string) err
 	}
 	e.at("freed")
 	_, round := readMessage(m.Header, nil)
-	pub := taskMsg(&engine.Publication{Message: s.Message, Queue: s.Queue, Priority: s.Priority, Round: round})
+	pub := e.taskMsg(&engine.Publication{Message: s.Message, Queue: s.Queue, Priority: s.Priority, Round: round})
 	pub.Header[jetstream.MsgIDHeader] = []string{token(id) + ":shelf:" + strconv.FormatUint(seq, 10)}
 	if _, err := e.publish(ctx, pub); err != nil {
 		return err

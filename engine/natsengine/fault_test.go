@@ -73,11 +73,13 @@ func dieAt(url, point string) error {
 
 func killAt(t *testing.T, s *natsServer, point string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // kills as well, but then ctx is over
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), envURL+"=nats://"+s.proxy.addr, envPoint+"="+point)
 	cmd.Stderr = os.Stderr
 	err := cmd.Run()
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL || ctx.Err() != nil {
 		t.Fatalf("the child did not die at %q: %v", point, err)
 	}
 }
@@ -106,7 +108,13 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 			s := startNATS(t)
 			e := s.farEngine(t)
 			prepareFault(t, e, c.point)
+			if c.point == "brought near" { // the child is to do it
+				e.Close() //nolint:errcheck // it has nothing open
+			}
 			killAt(t, s, c.point)
+			if c.point == "brought near" {
+				e = s.farEngine(t)
+			}
 			if c.point == "key kept" { // the caller tries again
 				p := message("b")
 				p.Key, p.KeyTTL = "key", time.Hour

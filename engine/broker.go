@@ -88,8 +88,8 @@ const (
 	DefaultBeat  = 2500 * time.Millisecond
 )
 
-// Receiver takes messages for one process. Take is called by one goroutine at
-// a time; the other methods may be called at once.
+// Receiver takes messages for one process. All methods may be called at once;
+// of several Takes that wait each gets messages of its own.
 type Receiver interface {
 	// Take waits until a message is there and returns up to max of them, the
 	// highest priority first. It holds no message beyond those it returned.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -66,7 +68,18 @@ func burnDown(b *testing.B, set engine.Set) {
 	}
 	b.ResetTimer()
 	b.ReportAllocs()
+	before := cpu(b)
 	if err := w.Run(ctx); err != nil {
 		b.Fatal(err)
 	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// cpu is what this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
@@ -25,6 +26,8 @@ type session struct {
 	end  context.CancelFunc
 
 	slots   chan struct{}    // one token per free slot
+	runs    chan *run        // to a goroutine that has nothing to do
+	idle    atomic.Int32     // how many of those there are
 	settles chan *settlement // what is over and waits to be handed in
 	open    sync.WaitGroup   // deliveries that are not settled yet
 	loops   sync.WaitGroup   // this session's own goroutines
@@ -46,6 +49,7 @@ func newSession(ctx context.Context, w *Worker, recv engine.Receiver) *session {
 	s := &session{
 		Worker: w, recv: recv,
 		slots:   make(chan struct{}, w.opts.Concurrency),
+		runs:    make(chan *run),
 		settles: make(chan *settlement, w.opts.Concurrency),
 		held:    map[*engine.Delivery]*run{},
 	}

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rhubarb-go/rhubarb/engine"
 )
 
@@ -10,7 +12,19 @@ import (
 // claims of too many others.
 const maxTake = 256
 
-// take brings messages in until ctx ends or the engine fails for good.
+// takers is how many batches may be on their way at once: one is asked for
+// while another is claimed.
+const takers = 2
+
+// takeAll brings messages in until ctx ends or the engine fails for good.
+func (s *session) takeAll(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range takers {
+		g.Go(func() error { return s.take(ctx) })
+	}
+	return g.Wait()
+}
+
 func (s *session) take(ctx context.Context) error {
 	for {
 		n := s.acquire(ctx)
@@ -64,5 +78,30 @@ func (s *session) accept(ctx context.Context, d *engine.Delivery) {
 		s.finish(r, engine.Settlement{Delivery: d, Verdict: engine.Return})
 		return
 	}
-	go r.start() // ends with finish, which s.open waits for
+	select {
+	case s.runs <- r:
+	default:
+		go s.carry(r)
+	}
+}
+
+// maxIdle bounds the goroutines that are kept for the next task.
+const maxIdle = 256
+
+// carry runs a task, and then others: a goroutine that has run one has a stack
+// that is large enough. It ends with the session, or when enough wait already.
+func (s *session) carry(r *run) {
+	for {
+		r.start() // ends with finish, which s.open waits for
+		if s.idle.Add(1) > maxIdle {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case r = <-s.runs:
+			s.idle.Add(-1)
+		case <-s.life.Done():
+			return
+		}
+	}
 }

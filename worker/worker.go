@@ -165,7 +165,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	s := newSession(ctx, w, recv)
 	defer s.close()
 	s.start(ctx)
-	err = s.take(ctx)
+	err = s.takeAll(ctx)
 	s.stop()
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("worker: take from %v: %w", w.opts.Queues, err)

@@ -85,6 +85,9 @@ func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, erro
 		}
 		r.bury(poison)
 		if len(ds) > 0 || most <= 0 {
+			if len(ds) == most { // there may be more, for another Take that waits
+				r.nudge()
+			}
 			return ds, nil
 		}
 		if len(poison) > 0 {

@@ -37,7 +37,8 @@ type Engine struct {
 	log    *slog.Logger
 	pub    *nats.Conn
 	sub    *nats.Conn
-	js     jetstream.JetStream // publishes on pub
+	pubs   *caller             // publishes on pub
+	acks   *caller             // acknowledges on sub
 	api    jetstream.JetStream // manages on sub
 	window chan struct{}       // bounds publishes under way
 
@@ -101,12 +102,14 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if err := checkVersion(e.sub.ConnectedServerVersion()); err != nil {
 		return err
 	}
-	e.js, err = jetstream.New(e.pub, jetstream.WithPublishAsyncMaxPending(2*maxWindow))
+	if e.pubs, err = newCaller(e.pub); err == nil {
+		e.acks, err = newCaller(e.sub)
+	}
 	if err == nil {
 		e.api, err = jetstream.New(e.sub, jetstream.WithDefaultTimeout(10*time.Second))
 	}
 	if err != nil {
-		return fmt.Errorf("natsengine: jetstream: %w", err)
+		return fmt.Errorf("natsengine: %w", e.wrong(err))
 	}
 	if err := e.createStreams(ctx); err != nil {
 		return err

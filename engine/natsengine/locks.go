@@ -3,7 +3,6 @@ package natsengine
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,8 +59,11 @@ func (e *Engine) Renew(ctx context.Context, name string, fence engine.Fence, ttl
 	if err != nil {
 		return err
 	}
-	m := natsMsg(subjectLock+token(name), owner)
-	m.Header[hdrFence] = []string{strconv.FormatUint(uint64(fence), 10)}
+	renewal := record{kind: "lease", fence: uint64(fence), payload: owner}
+	m, err := renewal.msgOf(subjectLock + token(name))
+	if err != nil {
+		return err
+	}
 	expect(m, seq)
 	setTTL(m, max(ttl, time.Second))
 	_, err = e.publish(ctx, m)

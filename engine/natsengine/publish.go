@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -32,7 +33,9 @@ const ackWait = 5 * time.Second
 
 // write is a publish under way, or refused.
 type write struct {
-	future jetstream.PubAckFuture
+	msg    *nats.Msg
+	no     uint64
+	answer chan *nats.Msg // nil: it is not under way
 	seq    uint64
 	dup    bool
 	err    error
@@ -47,39 +50,69 @@ func (e *Engine) begin(ctx context.Context, m *nats.Msg) *write {
 	case <-e.done:
 		return &write{err: engine.ErrClosed}
 	}
-	f, err := e.js.PublishMsgAsync(m, jetstream.WithStallWait(ackWait))
-	if err != nil {
+	w := &write{msg: m}
+	if w.no, w.answer, w.err = e.pubs.send(m); w.err != nil {
 		<-e.window
-		return &write{err: e.wrong(err)}
+		w.err = e.wrong(w.err)
 	}
-	return &write{future: f}
+	return w
 }
 
 // end waits for the acknowledgement.
 func (e *Engine) end(w *write) error {
-	if w.future == nil {
+	if w.answer == nil {
 		return w.err
 	}
-	defer func() { <-e.window }()
 	select {
-	case ack := <-w.future.Ok():
-		w.seq, w.dup = ack.Sequence, ack.Duplicate
+	case m := <-w.answer: // most are there by now
+		e.answered(w, m)
 	default:
-		t := time.NewTimer(ackWait)
-		defer t.Stop()
+		e.await(w)
+	}
+	if errors.Is(w.err, nats.ErrNoResponders) {
+		e.resend(w)
+	}
+	<-e.window
+	w.err = e.wrong(w.err)
+	return w.err
+}
+
+func (e *Engine) answered(w *write, m *nats.Msg) {
+	w.seq, w.dup, w.err = readAck(m)
+	e.pubs.done(w.answer)
+	w.answer = nil
+}
+
+func (e *Engine) await(w *write) {
+	late := time.NewTimer(ackWait)
+	defer late.Stop()
+	select {
+	case m := <-w.answer:
+		e.answered(w, m)
+		return
+	case <-late.C:
+		w.err = fmt.Errorf("no acknowledgement within %v", ackWait)
+	case <-e.done:
+		w.err = engine.ErrClosed
+	}
+	e.pubs.forget(w.no, w.answer)
+	w.answer = nil
+}
+
+// resend sends again what no stream was there to take: a server that has just
+// started is not ready at once.
+func (e *Engine) resend(w *write) {
+	for until := time.Now().Add(ackWait); errors.Is(w.err, nats.ErrNoResponders) && time.Now().Before(until); {
 		select {
-		case ack := <-w.future.Ok():
-			w.seq, w.dup = ack.Sequence, ack.Duplicate
-		case err := <-w.future.Err():
-			w.err = e.wrong(err)
-		case <-t.C:
-			w.err = fmt.Errorf("no acknowledgement within %v", ackWait)
+		case <-time.After(50 * time.Millisecond):
 		case <-e.done:
 			w.err = engine.ErrClosed
+			return
+		}
+		if w.no, w.answer, w.err = e.pubs.send(w.msg); w.err == nil {
+			e.await(w)
 		}
 	}
-	w.future = nil
-	return w.err
 }
 
 // publish publishes one message and waits.

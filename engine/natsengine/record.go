@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,17 +19,15 @@ import (
 // A task's control subject, rb.log.<pp>.<id>.c, holds its claims and states.
 // The sequence of its last record is the task's fence.
 const (
-	hdrKind       = "Rb-Kind"    // an engine.Kind, or kindFree
-	hdrStatus     = "Rb-Status"  // Celery's
-	hdrAttempt    = "Rb-Attempt" // runs so far
-	hdrDeliveries = "Rb-Deliveries"
-	hdrN          = "Rb-N"      // number within the attempt
-	hdrMsg        = "Rb-Msg"    // the message's sequence in RB_TASKS
-	hdrFence      = "Rb-Fence"  // the claim that wrote it
-	hdrOutbox     = "Rb-Outbox" // length of the outbox behind the payload
-	kindFree      = "free"      // the claim was given back; not shown to readers
-	kindRetry     = "retry"     // the run asked for another; its state is under ….s
-	maxOutbox     = 900_000
+	// hdrRecord holds all facts of a record but its payload, in one line: kind,
+	// attempt, deliveries, number within the attempt, the message's sequence in
+	// RB_TASKS, its round, the fence it was written under, the length of the
+	// outbox behind the payload and, to the end of the line, Celery's status.
+	// One header, since each costs the server and both sides.
+	hdrRecord = "Rb-Record"
+	kindFree  = "free"  // the claim was given back; not shown to readers
+	kindRetry = "retry" // the run asked for another; its state is under ….s
+	maxOutbox = 900_000
 )
 
 // record is one entry of a log, control or not.
@@ -63,80 +63,81 @@ func (r *record) final() bool { return r != nil && r.kind == engine.KindEnd }
 
 // msgOf writes a record for a subject of its log.
 func (r *record) msgOf(subject string) (*nats.Msg, error) {
-	h := nats.Header{
-		hdrKind:    {string(r.kind)},
-		hdrAttempt: {strconv.Itoa(r.attempt)},
-		hdrN:       {strconv.FormatUint(r.n, 10)},
+	m := &nats.Msg{Subject: subject, Header: make(nats.Header, 4), Data: r.payload}
+	box := 0
+	if r.outbox != nil {
+		raw, err := json.Marshal(r.outbox)
+		if err != nil {
+			return nil, fmt.Errorf("follow-ups: %w", err)
+		}
+		if box = len(raw); box > maxOutbox {
+			return nil, fmt.Errorf("follow-ups of %d bytes: %w", box, engine.ErrLimit)
+		}
+		m.Data = slices.Concat(r.payload, raw)
 	}
-	if r.status != "" {
-		h[hdrStatus] = []string{r.status}
+	line := make([]byte, 0, 128)
+	line = append(line, r.kind...)
+	for _, n := range [...]uint64{uint64(r.attempt), uint64(r.deliveries), r.n, r.msg, uint64(r.round), r.fence, uint64(box)} {
+		line = strconv.AppendUint(append(line, ' '), n, 10)
 	}
-	if r.deliveries != 0 {
-		h[hdrDeliveries] = []string{strconv.Itoa(r.deliveries)}
-	}
-	if r.msg != 0 {
-		h[hdrMsg] = []string{strconv.FormatUint(r.msg, 10)}
-	}
-	if r.round != 0 {
-		h[hdrRound] = []string{strconv.Itoa(r.round)}
-	}
-	if r.fence != 0 {
-		h[hdrFence] = []string{strconv.FormatUint(r.fence, 10)}
-	}
-	m := &nats.Msg{Subject: subject, Header: h, Data: r.payload}
-	if r.outbox == nil {
-		return m, nil
-	}
-	box, err := json.Marshal(r.outbox)
-	if err != nil {
-		return nil, fmt.Errorf("follow-ups: %w", err)
-	}
-	if len(box) > maxOutbox {
-		return nil, fmt.Errorf("follow-ups of %d bytes: %w", len(box), engine.ErrLimit)
-	}
-	h[hdrOutbox] = []string{strconv.Itoa(len(box))}
-	m.Data = append(append(make([]byte, 0, len(r.payload)+len(box)), r.payload...), box...)
+	line = append(append(line, ' '), r.status...)
+	m.Header[hdrRecord] = []string{string(line)}
 	return m, nil
 }
 
-// readRecord reads what msgOf wrote, as the store or its republication hands
-// it out.
-func readRecord(m *nats.Msg) (*record, error) {
-	num := func(k string) uint64 {
-		if v := m.Header[k]; len(v) > 0 {
-			n, err := strconv.ParseUint(v[0], 10, 64)
-			if err == nil {
-				return n
-			}
+// facts reads the line of a record, and the length of its outbox.
+func (r *record) facts(line string) (box int, err error) {
+	kind, line, _ := strings.Cut(line, " ")
+	var nums [7]uint64
+	for i := range nums {
+		var n string
+		n, line, _ = strings.Cut(line, " ")
+		if nums[i], err = strconv.ParseUint(n, 10, 63); err != nil {
+			return 0, fmt.Errorf("fact %d of a record: %w", i+1, err)
 		}
-		return 0
 	}
+	r.kind, r.status = engine.Kind(kind), line
+	r.attempt, r.deliveries, r.n = int(nums[0]), int(nums[1]), nums[2]
+	r.msg, r.round, r.fence = nums[3], int(nums[4]), nums[5]
+	return int(nums[6]), nil
+}
+
+// readRecord reads what msgOf wrote, as the store or its republication hands
+// it out. Other messages, of RB_LATER say, have no facts.
+func readRecord(m *nats.Msg) (*record, error) {
 	text := func(k string) string {
 		if v := m.Header[k]; len(v) > 0 {
 			return v[0]
 		}
 		return ""
 	}
-	r := &record{
-		seq: num(jetstream.SequenceHeader), subject: text(jetstream.SubjectHeader),
-		kind: engine.Kind(text(hdrKind)), status: text(hdrStatus), attempt: int(num(hdrAttempt)),
-		deliveries: int(num(hdrDeliveries)), n: num(hdrN), msg: num(hdrMsg), round: int(num(hdrRound)),
-		fence: num(hdrFence), payload: m.Data,
+	r := &record{subject: text(jetstream.SubjectHeader), payload: m.Data}
+	if seq := text(jetstream.SequenceHeader); seq != "" {
+		var err error
+		if r.seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
+			return nil, fmt.Errorf("record sequence: %w", err)
+		}
 	}
 	if at := text(jetstream.TimeStampHeaer); at != "" {
-		t, err := time.Parse(time.RFC3339Nano, at)
-		if err != nil {
+		var err error
+		if r.time, err = time.Parse(time.RFC3339Nano, at); err != nil {
 			return nil, fmt.Errorf("record time: %w", err)
 		}
-		r.time = t
 	}
-	if n := int(num(hdrOutbox)); n > 0 {
-		if n > len(r.payload) {
-			return nil, errors.New("record is cut short")
-		}
-		box := r.payload[len(r.payload)-n:]
-		r.payload = r.payload[:len(r.payload)-n]
-		if err := json.Unmarshal(box, &r.outbox); err != nil {
+	line := text(hdrRecord)
+	if line == "" {
+		return r, nil
+	}
+	box, err := r.facts(line)
+	switch {
+	case err != nil:
+		return nil, err
+	case box > len(r.payload):
+		return nil, errors.New("record is cut short")
+	case box > 0:
+		raw := r.payload[len(r.payload)-box:]
+		r.payload = r.payload[:len(r.payload)-box]
+		if err := json.Unmarshal(raw, &r.outbox); err != nil {
 			return nil, fmt.Errorf("follow-ups: %w", err)
 		}
 	}

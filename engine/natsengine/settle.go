@@ -103,23 +103,32 @@ func (e *Engine) ackAll(ctx context.Context, msgs []*nats.Msg) {
 	if len(msgs) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTry)
-	defer cancel()
-	inbox := nats.NewInbox()
-	sub, err := e.sub.SubscribeSync(inbox)
-	if err != nil {
-		return
+	late := time.NewTimer(readTry)
+	defer late.Stop()
+	type ack struct {
+		no     uint64
+		answer chan *nats.Msg
 	}
-	defer e.unsubscribe(sub)
+	sent := make([]ack, 0, len(msgs))
 	for _, m := range msgs {
-		if err := e.sub.PublishRequest(m.Reply, inbox, ackBody); err != nil {
-			return
+		no, answer, err := e.acks.send(&nats.Msg{Subject: m.Reply, Data: ackBody})
+		if err != nil {
+			break
 		}
+		sent = append(sent, ack{no, answer})
 	}
-	for range msgs {
-		if _, err := sub.NextMsgWithContext(ctx); err != nil {
-			return
+	for i, a := range sent {
+		select {
+		case <-a.answer:
+			e.acks.done(a.answer)
+			continue
+		case <-late.C:
+		case <-ctx.Done():
 		}
+		for _, a := range sent[i:] {
+			e.acks.forget(a.no, a.answer)
+		}
+		return
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	hdrReason   = "Rb-Reason"
-	hdrPriority = "Rb-Priority"
+	hdrReason     = "Rb-Reason"
+	hdrPriority   = "Rb-Priority"
+	hdrDeliveries = "Rb-Deliveries"
 )
 
 func shelfSubject(shelf engine.Shelf, id string) string {
@@ -108,9 +109,13 @@ func readShelved(m *nats.Msg) (engine.Shelved, uint64, error) {
 	if err != nil {
 		priority = 0
 	}
+	deliveries, err := strconv.Atoi(m.Header.Get(hdrDeliveries))
+	if err != nil {
+		deliveries = 0
+	}
 	return engine.Shelved{
 		Message: msg, Queue: fromOneLine(m.Header.Get(hdrQueue)), Priority: priority,
-		Reason: fromOneLine(m.Header.Get(hdrReason)), Deliveries: rec.deliveries, Since: rec.time,
+		Reason: fromOneLine(m.Header.Get(hdrReason)), Deliveries: deliveries, Since: rec.time,
 	}, rec.seq, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/gateway"
+	"github.com/rhubarb-go/rhubarb/sse"
 	"github.com/rhubarb-go/rhubarb/worker"
 )
 
@@ -110,6 +111,7 @@ func (c *serveCmd) serve(ctx context.Context, ln net.Listener, g *gateway.Gatewa
 		Handler: g, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	sse.Prepare(srv)
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Serve(ln) }() // ends with Shutdown or Close below
 	select {

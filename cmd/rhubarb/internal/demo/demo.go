@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rhubarb-go/rhubarb/cli"
+	"github.com/rhubarb-go/rhubarb/sse"
 )
 
 // Command returns the subcommand.
@@ -125,6 +126,7 @@ func serve(ctx context.Context, ln net.Listener, s *server, log *slog.Logger) er
 	srv := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	sse.Prepare(srv)
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Serve(ln) }() // ends with Shutdown or Close below
 	select {

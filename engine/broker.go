@@ -9,7 +9,8 @@ import (
 // Broker carries messages. All methods may be called at once.
 type Broker interface {
 	// Publish sends messages and returns one receipt per publication, in
-	// order. It returns when every message is accepted or refused.
+	// order. It returns when every message is accepted or refused, with
+	// [ErrFull] if there is no room.
 	Publish(ctx context.Context, pubs []Publication) []Receipt
 
 	// Receive opens a receiver. It holds nothing until Take is called.

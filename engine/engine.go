@@ -31,6 +31,10 @@ var (
 
 	// ErrLimit: a name or payload is larger than engines carry, or empty.
 	ErrLimit = errors.New("limit exceeded")
+
+	// ErrFull: there is no room for more messages now. What was accepted goes
+	// on.
+	ErrFull = errors.New("no room for more messages")
 )
 
 // Set names the engine of each facet. One value may serve them all.

@@ -64,7 +64,12 @@ func open(t *testing.T, opts gateway.Options) *site {
 	t.Helper()
 	e := memengine.New()
 	t.Cleanup(func() { e.Close() })
-	app, err := rhubarb.New(engine.All(e), nil)
+	return openOn(t, engine.All(e), opts)
+}
+
+func openOn(t *testing.T, engines engine.Set, opts gateway.Options) *site {
+	t.Helper()
+	app, err := rhubarb.New(engines, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

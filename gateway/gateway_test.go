@@ -1,14 +1,18 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/engine/memengine"
 	"github.com/rhubarb-go/rhubarb/gateway"
 )
 
@@ -332,5 +336,23 @@ func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 		if _, err := gateway.New(s.app, &c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("New(%+v): got %v, want an error with %q", c.opts, err, c.want)
 		}
+	}
+}
+
+// full is an engine that has no room.
+type full struct{ *memengine.Engine }
+
+func (full) Publish(_ context.Context, pubs []engine.Publication) []engine.Receipt {
+	return slices.Repeat([]engine.Receipt{{Err: fmt.Errorf("the disk is full: %w", engine.ErrFull)}}, len(pubs))
+}
+
+func TestAFullDiskIsInsufficientStorage(t *testing.T) {
+	e := memengine.New()
+	defer e.Close()
+	s := openOn(t, engine.All(full{e}), gateway.Options{})
+	res := s.do("POST", "/tasks/x", "")
+	expectProblem(t, res, http.StatusInsufficientStorage, "the disk is full")
+	if res.Header.Get("Retry-After") == "" {
+		t.Error("the answer does not say when to come back")
 	}
 }

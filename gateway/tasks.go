@@ -185,6 +185,9 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return // nobody reads the answer
 	case errors.Is(err, engine.ErrLimit):
 		p = problem{Status: http.StatusRequestEntityTooLarge, Detail: plain(err)}
+	case errors.Is(err, engine.ErrFull):
+		w.Header().Set("Retry-After", "30")
+		p = problem{Status: http.StatusInsufficientStorage, Detail: plain(err)}
 	default:
 		g.log.Error("engine failed", "path", r.URL.Path, "err", err)
 		w.Header().Set("Retry-After", "2")

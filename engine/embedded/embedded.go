@@ -26,6 +26,11 @@ type Options struct {
 	// Otherwise a power cut, but not a crash, may take the last second.
 	SyncAlways bool
 
+	// Reserve is how many bytes of the disk are kept for work that was
+	// accepted: with less of it free, calls are refused with [engine.ErrFull].
+	// Zero means 64 MiB.
+	Reserve int64
+
 	// MaxStore bounds the data, in bytes. Zero means 100 GiB; the disk is
 	// usually smaller.
 	MaxStore int64
@@ -39,6 +44,13 @@ func (o Options) maxStore() int64 {
 		return o.MaxStore
 	}
 	return 100 << 30
+}
+
+func (o Options) reserve() int64 {
+	if o.Reserve > 0 {
+		return o.Reserve
+	}
+	return 64 << 20
 }
 
 // Engine is the engine of one data directory, as this process sees it.
@@ -56,6 +68,7 @@ type Engine struct {
 	mu     sync.Mutex
 	lock   *os.File       // nil if another process holds the directory
 	server *server.Server // nil likewise
+	sick   chan struct{}  // the server complains
 }
 
 const (
@@ -70,7 +83,7 @@ const (
 // another process on this machine has it open, this one joins; ctx bounds the
 // wait for it.
 func Open(ctx context.Context, dir string, opts *Options) (*Engine, error) {
-	e := &Engine{done: make(chan struct{})}
+	e := &Engine{done: make(chan struct{}), sick: make(chan struct{}, 1)}
 	if opts != nil {
 		e.opts = *opts
 	}
@@ -90,7 +103,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
-	e.Engine, err = natsengine.Open(ctx, natsengine.Options{Connect: e.connect, Logger: e.log})
+	e.Engine, err = natsengine.Open(ctx, natsengine.Options{Connect: e.connect, Admit: e.admit, Logger: e.log})
 	if err != nil {
 		e.release()
 		return nil, err
@@ -136,7 +149,11 @@ func (e *Engine) hold() (bool, error) {
 	if lock == nil || err != nil {
 		return false, err
 	}
-	s, i, err := startServer(e.dir, e.opts)
+	var s *server.Server
+	var i info
+	if err = roomToStart(e.dir); err == nil {
+		s, i, err = startServer(e.dir, e.opts, e.sick)
+	}
 	if err == nil {
 		if err = i.write(e.dir); err != nil {
 			s.Shutdown()
@@ -160,22 +177,56 @@ func (e *Engine) Holds() bool {
 	return e.server != nil
 }
 
-// standBy takes the directory over when its holder dies.
+// standBy takes the directory over when its holder dies, and lets go of it
+// when this process's server can no longer write, to start again when it can.
 func (e *Engine) standBy() {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	for !e.Holds() {
+	var said string
+	for {
+		if e.Holds() {
+			tick.Stop()
+			if !e.untilSick() {
+				return
+			}
+			tick.Reset(lookAgain)
+		}
 		select {
 		case <-e.done:
 			return
 		case <-tick.C:
 		}
 		held, err := e.hold()
-		if err != nil {
-			e.log.Error("take over the embedded engine", "err", err)
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			e.log.Error("the embedded engine waits", "err", err)
 		} else if held {
+			said = ""
 			e.log.Info("took over the embedded engine", "dir", e.dir)
 		}
+	}
+}
+
+// untilSick returns true when the server cannot write any more and was
+// stopped, false when the engine is closed.
+func (e *Engine) untilSick() bool {
+	for {
+		select {
+		case <-e.done:
+			return false
+		case <-e.sick:
+		}
+		e.mu.Lock()
+		why := e.server.Healthz(nil).Error
+		e.mu.Unlock()
+		if why == "" {
+			continue
+		}
+		e.log.Error("the embedded engine cannot write: it stops until it can", "err", why, "dir", e.dir)
+		if err := e.release(); err != nil {
+			e.log.Warn("stop the embedded engine", "err", err)
+		}
+		return true
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // startServer serves the directory on the loopback interface.
-func startServer(dir string, opts Options) (*server.Server, info, error) {
+func startServer(dir string, opts Options, sick chan<- struct{}) (*server.Server, info, error) {
 	port := opts.Port
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -37,7 +37,7 @@ func startServer(dir string, opts Options) (*server.Server, info, error) {
 	if err != nil {
 		return nil, info{}, fmt.Errorf("embedded: server in %s: %w", dir, err)
 	}
-	log := &bridge{log: opts.Logger}
+	log := &bridge{log: opts.Logger, sick: sick}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
@@ -102,6 +102,7 @@ func portFree(port int) error {
 // its start-up chatter.
 type bridge struct {
 	log  *slog.Logger
+	sick chan<- struct{} // told of every error
 	said atomic.Pointer[string]
 }
 
@@ -116,6 +117,10 @@ func (b *bridge) say(level slog.Level, format string, args []any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, args...))
 	if level >= slog.LevelWarn {
 		b.said.Store(&text)
+		select {
+		case b.sick <- struct{}{}:
+		default:
+		}
 	}
 	b.log.Log(context.Background(), level, "embedded engine", "err", text) // a logger has no caller's context
 }

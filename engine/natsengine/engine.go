@@ -23,6 +23,10 @@ type Options struct {
 	// Connections must reconnect without limit by themselves.
 	Connect func() (*nats.Conn, error)
 
+	// Admit, if set, is asked before messages are published. Its error refuses
+	// them; what belongs to accepted ones is written without asking.
+	Admit func() error
+
 	// Replicas is how many servers keep each stream. Zero means one.
 	Replicas int
 

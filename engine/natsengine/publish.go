@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -126,11 +127,14 @@ func (e *Engine) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 func (e *Engine) Publish(ctx context.Context, pubs []engine.Publication) []engine.Receipt {
 	out := make([]engine.Receipt, len(pubs))
 	ws := make([]*write, len(pubs))
+	var full error
+	if e.opts.Admit != nil && len(pubs) > 0 {
+		full = e.opts.Admit()
+	}
 	for i := range pubs {
 		p := &pubs[i]
 		out[i].ID = p.ID
-		if err := checkPublication(p); err != nil {
-			out[i].Err = err
+		if out[i].Err = cmp.Or(checkPublication(p), full); out[i].Err != nil {
 			continue
 		}
 		if p.Key != "" {

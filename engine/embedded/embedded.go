@@ -233,7 +233,7 @@ func (e *Engine) untilSick() bool {
 // connect opens a connection that finds the holder again wherever it is.
 func (e *Engine) connect() (*nats.Conn, error) {
 	return nats.Connect("nats://127.0.0.1:1", // every dial asks where the holder is
-		nats.SetCustomDialer(&dialer{e.dir}), nats.TokenHandler(e.token), nats.SkipHostLookup(),
+		nats.SetCustomDialer(dialer{e}), nats.TokenHandler(e.token), nats.SkipHostLookup(),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
 		nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second),
 		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(3),

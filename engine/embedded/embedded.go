@@ -210,10 +210,21 @@ func (e *Engine) standBy() {
 // untilSick returns true when the server cannot write any more and was
 // stopped, false when the engine is closed.
 func (e *Engine) untilSick() bool {
+	files := newSyncer(filepath.Join(e.dir, dirStore))
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	if e.opts.SyncAlways { // then the server does it
+		tick.Stop()
+	}
 	for {
 		select {
 		case <-e.done:
 			return false
+		case <-tick.C:
+			if _, err := files.sync(); err != nil {
+				e.log.Error("sync the data to the disk", "err", err, "dir", e.dir)
+			}
+			continue
 		case <-e.sick:
 		}
 		e.mu.Lock()

@@ -40,7 +40,7 @@ func TestAFullDisk(t *testing.T) {
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
+	if errors.Is(err, syscall.EPERM) && os.Getenv("RHUBARB_REQUIRE_SERVERS") == "" {
 		t.Skip("user namespaces are not allowed here, so no small disk can be mounted")
 	}
 	if err != nil || !strings.Contains(string(out), "PASS") {

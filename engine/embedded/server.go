@@ -29,7 +29,8 @@ func startServer(dir string, opts Options, sick chan<- struct{}) (*server.Server
 	so := &server.Options{
 		ServerName: "rhubarb", Host: "127.0.0.1", Port: port, Authorization: i.Token,
 		NoSigs: true, NoSystemAccount: false, JetStream: true, StoreDir: filepath.Join(dir, dirStore),
-		SyncInterval: time.Second, SyncAlways: opts.SyncAlways, JetStreamMaxStore: opts.maxStore(),
+		SyncAlways: opts.SyncAlways, SyncInterval: time.Minute, // what accepts messages is synced by a syncer
+		JetStreamMaxStore:  opts.maxStore(),
 		JetStreamMaxMemory: 64 << 20, MaxPayload: 4 << 20, MaxPending: 128 << 20, DisableShortFirstPing: true,
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: 100_000},
 	}

@@ -14,14 +14,21 @@ func (s *session) beat() {
 	tick := time.NewTicker(engine.DefaultBeat)
 	defer tick.Stop()
 	last := time.Now() // monotonic
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-s.life.Done():
 			return
 		case <-tick.C:
 		}
 		began := time.Now()
-		if s.extend() {
+		runs := s.all()
+		if len(runs) == 0 { // there is nothing to lose, and less to say
+			if last = began; n%2 == 0 && s.ping() {
+				s.beaten.Store(began.UnixNano())
+			}
+			continue
+		}
+		if s.extend(runs) {
 			last = began
 			s.beaten.Store(began.UnixNano())
 		} else if time.Since(last) > engine.DefaultLease {
@@ -31,13 +38,9 @@ func (s *session) beat() {
 }
 
 // extend reports whether the engine answered.
-func (s *session) extend() bool {
+func (s *session) extend(runs []*run) bool {
 	ctx, cancel := context.WithTimeout(s.life, engine.DefaultLease/2)
 	defer cancel()
-	runs := s.all()
-	if len(runs) == 0 {
-		return s.ping(ctx)
-	}
 	ds := make([]*engine.Delivery, len(runs))
 	for i, r := range runs {
 		ds[i] = r.d
@@ -64,7 +67,9 @@ func (s *session) extend() bool {
 	return answered
 }
 
-func (s *session) ping(ctx context.Context) bool {
+func (s *session) ping() bool {
+	ctx, cancel := context.WithTimeout(s.life, engine.DefaultLease/2)
+	defer cancel()
 	p, ok := s.app.Engines().Broker.(engine.Pinger)
 	return !ok || p.Ping(ctx) == nil
 }

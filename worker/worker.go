@@ -135,7 +135,8 @@ func (w *Worker) Name() string { return w.opts.Name }
 func (w *Worker) Active() int { return int(w.active.Load()) }
 
 // Beaten returns when the engine last answered this worker; the zero time if
-// it never did. A worker that runs well is beaten every 2.5 seconds.
+// it never did. A worker that runs well is beaten every 2.5 seconds, and every
+// 5 when it has nothing to do.
 func (w *Worker) Beaten() time.Time {
 	ns := w.beaten.Load()
 	if ns == 0 {

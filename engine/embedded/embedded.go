@@ -68,22 +68,25 @@ type Engine struct {
 	mu     sync.Mutex
 	lock   *os.File       // nil if another process holds the directory
 	server *server.Server // nil likewise
-	sick   chan struct{}  // the server complains
+
+	sick    chan struct{} // the server complains
+	dialled chan struct{} // a connection looks for the holder
 }
 
 const (
 	// joinWait is how long Open waits for a holder that is just starting.
 	joinWait = 15 * time.Second
-	// lookAgain is how often a process that joined tries the lock: the holder
-	// may have died.
-	lookAgain = 250 * time.Millisecond
+	// lookAgain is how long a process that wants the lock waits between tries.
+	lookAgain = 100 * time.Millisecond
+	// lookAnyway is how often it looks without a reason.
+	lookAnyway = 5 * time.Second
 )
 
 // Open opens the engine of a directory, which it makes if it is not there. If
 // another process on this machine has it open, this one joins; ctx bounds the
 // wait for it.
 func Open(ctx context.Context, dir string, opts *Options) (*Engine, error) {
-	e := &Engine{done: make(chan struct{}), sick: make(chan struct{}, 1)}
+	e := &Engine{done: make(chan struct{}), sick: make(chan struct{}, 1), dialled: make(chan struct{}, 1)}
 	if opts != nil {
 		e.opts = *opts
 	}
@@ -179,30 +182,35 @@ func (e *Engine) Holds() bool {
 
 // standBy takes the directory over when its holder dies, and lets go of it
 // when this process's server can no longer write, to start again when it can.
+// It tries the lock when a connection is dialled, which is when one was lost.
 func (e *Engine) standBy() {
-	tick := time.NewTicker(lookAgain)
+	tick := time.NewTicker(lookAnyway)
 	defer tick.Stop()
 	var said string
 	for {
-		if e.Holds() {
-			tick.Stop()
-			if !e.untilSick() {
-				return
-			}
-			tick.Reset(lookAgain)
+		if e.Holds() && !e.untilSick() {
+			return
 		}
 		select {
 		case <-e.done:
 			return
+		case <-e.dialled:
 		case <-tick.C:
 		}
 		held, err := e.hold()
-		if err != nil && err.Error() != said {
-			said = err.Error()
-			e.log.Error("the embedded engine waits", "err", err)
-		} else if held {
+		switch {
+		case held:
 			said = ""
 			e.log.Info("took over the embedded engine", "dir", e.dir)
+			continue
+		case err != nil && err.Error() != said:
+			said = err.Error()
+			e.log.Error("the embedded engine waits", "err", err)
+		}
+		select {
+		case <-e.done:
+			return
+		case <-time.After(lookAgain):
 		}
 	}
 }
@@ -247,7 +255,7 @@ func (e *Engine) connect() (*nats.Conn, error) {
 		nats.SetCustomDialer(dialer{e}), nats.TokenHandler(e.token), nats.SkipHostLookup(),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
 		nats.RetryOnFailedConnect(false), nats.Timeout(5*time.Second),
-		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(3),
+		nats.PingInterval(30*time.Second), nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(), nats.Name("rhubarb"),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			e.log.Debug("embedded engine connection", "err", err)

@@ -28,7 +28,7 @@ type pull struct {
 const (
 	idleReply = ".idle"
 	// idlePull is how long an idle receiver's requests stand.
-	idlePull = 30 * time.Second
+	idlePull = time.Minute
 	// maxHeld bounds what all processes together hold of one queue and step.
 	maxHeld = 200_000
 )

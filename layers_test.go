@@ -26,9 +26,10 @@ var layers = []layer{
 	{"engine", ""},
 	{"internal/push", ""},
 	{"internal/celery", "engine"},
+	{"internal/mailbox", "engine"},
 
 	{"engine/enginetest", "engine internal/celery"},
-	{"engine/memengine engine/natsengine engine/redisengine engine/amqpengine", "engine internal/celery"},
+	{"engine/memengine engine/natsengine engine/redisengine engine/amqpengine", "engine internal/celery internal/mailbox"},
 	{"engine/embedded", "engine engine/natsengine"},
 	{"engine/dial", "engine " + engines},
 

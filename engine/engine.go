@@ -43,6 +43,7 @@ type Set struct {
 	Results Results
 	Streams Streams
 	Locks   Locks
+	Layer   Layer
 }
 
 // Unified reports whether broker, results and streams are one engine, which
@@ -57,8 +58,9 @@ func All[E interface {
 	Results
 	Streams
 	Locks
+	Layer
 }](e E) Set {
-	return Set{Broker: e, Results: e, Streams: e, Locks: e}
+	return Set{Broker: e, Results: e, Streams: e, Locks: e, Layer: e}
 }
 
 // Pinger is an engine that can say whether it answers. It is asked by

@@ -48,6 +48,7 @@ type (
 	Results Engine // needs Set.Results
 	Streams Engine // needs Set.Streams
 	Locks   Engine // needs Set.Locks
+	Layer   Engine // needs Set.Layer
 	Unified Engine // needs all of them to be one
 )
 
@@ -57,6 +58,7 @@ func (e Engine) Run(t *testing.T) {
 	t.Run("Results", Results(e).Run)
 	t.Run("Streams", Streams(e).Run)
 	t.Run("Locks", Locks(e).Run)
+	t.Run("Layer", Layer(e).Run)
 	if slices.Contains(e.Has, "unified") {
 		t.Run("Unified", Unified(e).Run)
 	}
@@ -75,6 +77,9 @@ func (s Streams) Run(t *testing.T) { Engine(s).run(t, slices.Concat(streamsTests
 
 // Run runs the suite.
 func (l Locks) Run(t *testing.T) { Engine(l).run(t, locksTests) }
+
+// Run runs the suite.
+func (l Layer) Run(t *testing.T) { Engine(l).run(t, layerTests) }
 
 // Run runs the suite.
 func (u Unified) Run(t *testing.T) { Engine(u).run(t, unifiedTests) }

@@ -27,6 +27,7 @@ type Engine struct {
 	topics    map[string]map[*listener]struct{}
 	locks     map[string]*term
 	waiters   map[string]*waiter
+	layer     layer
 }
 
 var (
@@ -34,6 +35,7 @@ var (
 	_ engine.Results = (*Engine)(nil)
 	_ engine.Streams = (*Engine)(nil)
 	_ engine.Locks   = (*Engine)(nil)
+	_ engine.Layer   = (*Engine)(nil)
 	_ engine.Pinger  = (*Engine)(nil)
 )
 
@@ -49,6 +51,7 @@ func New() *Engine {
 		topics:    make(map[string]map[*listener]struct{}),
 		locks:     make(map[string]*term),
 		waiters:   make(map[string]*waiter),
+		layer:     newLayer(),
 	}
 	e.clock.tick = e.tick
 	return e

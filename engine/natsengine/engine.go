@@ -60,6 +60,7 @@ type Engine struct {
 	fault func(point string)
 
 	mu        sync.Mutex
+	plain     bool                   // the stream of plain channels is there
 	consumers map[string]bool        // durable consumers known to exist
 	writers   map[string]*writer     // by stream name: who appends here
 	receivers map[*receiver]struct{} // for revocations
@@ -143,7 +144,7 @@ func (e *Engine) createStreams(ctx context.Context) error {
 	}, {
 		Name: streamShelf, Subjects: []string{subjectShelf + ">"}, MaxMsgsPerSubject: 1, AllowDirect: true,
 	}, {
-		Name: streamFlags, Subjects: []string{subjectRev + ">", subjectKey + ">", subjectLock + ">"}, MaxMsgsPerSubject: 1,
+		Name: streamFlags, Subjects: []string{subjectRev + ">", subjectKey + ">", subjectLock + ">", subjectPresent + ">"}, MaxMsgsPerSubject: 1,
 		AllowMsgTTL: true, AllowDirect: true,
 	}}
 	for p := range partitions {

@@ -13,7 +13,7 @@ import (
 const (
 	streamTasks = "RB_TASKS" // rb.q.<queue>.<step> and rb.eta.<id>
 	streamShelf = "RB_SHELF" // rb.shelf.<shelf>.<id>
-	streamFlags = "RB_FLAGS" // rb.rev.<id>, rb.key.<key>, rb.lock.<name>
+	streamFlags = "RB_FLAGS" // rb.rev.<id>, rb.key.<key>, rb.lock.<name>, rb.pres.<group>.<owner>
 
 	// partitions is over how many streams the logs are spread. Each costs the
 	// server a sync a second even when idle; each bounds what a replay must

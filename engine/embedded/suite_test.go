@@ -37,6 +37,7 @@ func BenchmarkBroker(b *testing.B)  { enginetest.BenchmarkBroker(b, openBench) }
 func BenchmarkResults(b *testing.B) { enginetest.BenchmarkResults(b, openBench) }
 func BenchmarkStreams(b *testing.B) { enginetest.BenchmarkStreams(b, openBench) }
 func BenchmarkLocks(b *testing.B)   { enginetest.BenchmarkLocks(b, openBench) }
+func BenchmarkLayer(b *testing.B)   { enginetest.BenchmarkLayer(b, openBench) }
 
 func openBench(t testing.TB) engine.Set { return engine.All(open(t, t.TempDir(), nil)) }
 

@@ -139,7 +139,7 @@ func (e *Engine) nearBuckets(ctx context.Context) ([]string, error) {
 func (e *Engine) moveBucket(ctx context.Context, bucket string) error {
 	filter := subjectLater + bucket + ".>"
 	for {
-		msgs, err := e.directBatch(ctx, streamLater, fmt.Appendf(nil, `{"seq":1,"batch":256,"next_by_subj":%q}`, filter))
+		msgs, err := e.directBatch(ctx, streamLater, 1, 256, filter)
 		if err != nil || len(msgs) == 0 {
 			return err
 		}

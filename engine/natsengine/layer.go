@@ -262,7 +262,7 @@ func (e *Engine) Present(ctx context.Context, group string) (map[string][]byte, 
 	}
 	out := map[string][]byte{}
 	for seq := uint64(1); ; {
-		msgs, err := e.directBatch(ctx, streamFlags, presentRequest(seq, group))
+		msgs, err := e.directBatch(ctx, streamFlags, seq, 256, subjectPresent+token(group)+".*")
 		if err != nil || len(msgs) == 0 {
 			return out, err
 		}

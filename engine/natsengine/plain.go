@@ -21,10 +21,6 @@ const (
 	subjectPlain = "rb.plain." // rb.plain.<channel>
 )
 
-func presentRequest(seq uint64, group string) []byte {
-	return fmt.Appendf(nil, `{"seq":%d,"batch":256,"next_by_subj":%q}`, seq, subjectPresent+token(group)+".*")
-}
-
 // pushPlain puts a message on a plain channel.
 func (e *Engine) pushPlain(ctx context.Context, m engine.LayerMessage) error {
 	if err := e.openPlain(ctx); err != nil {

@@ -107,7 +107,7 @@ func (e *Engine) subjects(ctx context.Context, filter string) (int, error) {
 // delayedOnly finds queues that have delayed messages and nothing else, from
 // the first page of them.
 func (e *Engine) delayedOnly(ctx context.Context, at func(string) *engine.QueueInfo) error {
-	m, err := e.directBatch(ctx, streamTasks, fmt.Appendf(nil, `{"seq":1,"batch":64,"next_by_subj":%q}`, subjectETA+">"))
+	m, err := e.directBatch(ctx, streamTasks, 1, 64, subjectETA+">")
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (e *Engine) countLater(ctx context.Context, at func(string) *engine.QueueIn
 }
 
 func (e *Engine) oldest(ctx context.Context, tok string) time.Duration {
-	msgs, err := e.directBatch(ctx, streamTasks, fmt.Appendf(nil, `{"seq":1,"batch":1,"next_by_subj":%q}`, subjectQueue+tok+".*"))
+	msgs, err := e.directBatch(ctx, streamTasks, 1, 1, subjectQueue+tok+".*")
 	if err != nil || len(msgs) == 0 {
 		return 0
 	}

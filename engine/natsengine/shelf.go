@@ -83,8 +83,7 @@ func (e *Engine) Shelved(ctx context.Context, shelf engine.Shelf, after string, 
 	}
 	var out []engine.Shelved
 	for len(out) < most {
-		msgs, err := e.directBatch(ctx, streamShelf, fmt.Appendf(nil, `{"seq":%d,"batch":%d,"next_by_subj":%q}`,
-			seq, min(most-len(out), 256), subjectShelf+token(string(shelf))+".*"))
+		msgs, err := e.directBatch(ctx, streamShelf, seq, min(most-len(out), 256), subjectShelf+token(string(shelf))+".*")
 		if err != nil || len(msgs) == 0 {
 			return out, err
 		}

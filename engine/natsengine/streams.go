@@ -150,7 +150,7 @@ const maxResets = 100
 // batch reads up to limit records of a log from a sequence on.
 func (e *Engine) batch(ctx context.Context, stream string, seq uint64, limit int) ([]*record, error) {
 	log, prefix := logOf(stream)
-	msgs, err := e.directBatch(ctx, log, fmt.Appendf(nil, `{"seq":%d,"batch":%d,"next_by_subj":%q}`, seq, min(limit, 512), prefix+"*"))
+	msgs, err := e.directBatch(ctx, log, seq, min(limit, 512), prefix+"*")
 	if err != nil {
 		return nil, err
 	}
@@ -165,19 +165,22 @@ func (e *Engine) batch(ctx context.Context, stream string, seq uint64, limit int
 	return out, nil
 }
 
-// directBatch asks a stream's direct API for several messages.
-func (e *Engine) directBatch(ctx context.Context, log string, request []byte) ([]*nats.Msg, error) {
+// directBatch asks a stream's direct API for up to most messages of a subject,
+// from a sequence on.
+func (e *Engine) directBatch(ctx context.Context, log string, seq uint64, most int, subject string) ([]*nats.Msg, error) {
+	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"next_by_subj":%q}`, seq, most, subject)
 	var out []*nats.Msg
 	err := e.again(ctx, func(ctx context.Context) (err error) {
-		out, err = e.directTry(ctx, log, request)
+		out, err = e.directTry(ctx, log, most, request)
 		return err
 	})
 	return out, err
 }
 
-func (e *Engine) directTry(ctx context.Context, log string, request []byte) ([]*nats.Msg, error) {
+func (e *Engine) directTry(ctx context.Context, log string, most int, request []byte) ([]*nats.Msg, error) {
 	inbox := nats.NewInbox()
-	sub, err := e.sub.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, most+1) // SubscribeSync makes one of half a megabyte
+	sub, err := e.sub.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +190,13 @@ func (e *Engine) directTry(ctx context.Context, log string, request []byte) ([]*
 	}
 	var out []*nats.Msg
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, err
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-e.done:
+			return nil, engine.ErrClosed
 		}
 		switch status := m.Header.Get("Status"); status {
 		case "":

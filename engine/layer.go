@@ -81,6 +81,35 @@ type LayerMessage struct {
 	Body []byte
 }
 
+// CheckChannel returns [ErrLimit], wrapped in words, for what no engine sends
+// to a channel.
+func (m LayerMessage) CheckChannel() error {
+	if err := CheckChannel(m.To); err != nil {
+		return err
+	}
+	return CheckSize("layer message", len(m.Body), MaxMessage)
+}
+
+// CheckGroup does so for what no engine sends to a group.
+func (m LayerMessage) CheckGroup() error {
+	if err := CheckGroup(m.To); err != nil {
+		return err
+	}
+	return CheckSize("layer message", len(m.Body), MaxMessage)
+}
+
+// CheckAnnounce returns [ErrLimit], wrapped in words, for what no engine keeps
+// of who is present.
+func CheckAnnounce(group, owner string, members []byte) error {
+	if err := CheckGroup(group); err != nil {
+		return err
+	}
+	if err := CheckName("owner", owner, MaxID); err != nil {
+		return err
+	}
+	return CheckSize("members", len(members), MaxMessage)
+}
+
 // Incoming is a message for some channels of an inbox.
 type Incoming struct {
 	// Group, if set, is the group it was sent to: it is for all channels that

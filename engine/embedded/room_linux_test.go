@@ -173,7 +173,10 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 		if ok() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-t.Context().Done():
+		}
 	}
 	t.Fatalf("waited 30 s for %s", what)
 }

@@ -36,7 +36,7 @@ func TestWhatWasWrittenIsSynced(t *testing.T) {
 		if synced(t, s) == 0 {
 			break
 		}
-		time.Sleep(coarse / 2)
+		<-time.After(coarse / 2)
 	}
 	for range 3 {
 		if n := synced(t, s); n != 0 {

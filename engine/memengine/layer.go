@@ -64,7 +64,7 @@ func (e *Engine) Attach(ctx context.Context) (engine.Inbox, error) {
 
 // Send implements engine.Layer.
 func (e *Engine) Send(ctx context.Context, msgs []engine.LayerMessage) []error {
-	return e.eachMessage(ctx, msgs, engine.CheckChannel, e.sendLocked)
+	return e.eachMessage(ctx, msgs, engine.LayerMessage.CheckChannel, e.sendLocked)
 }
 
 func (e *Engine) sendLocked(m engine.LayerMessage) error {
@@ -116,7 +116,7 @@ func (e *Engine) forgetPlainLocked(channel string) {
 
 // GroupSend implements engine.Layer.
 func (e *Engine) GroupSend(ctx context.Context, msgs []engine.LayerMessage) []error {
-	return e.eachMessage(ctx, msgs, engine.CheckGroup, func(m engine.LayerMessage) error {
+	return e.eachMessage(ctx, msgs, engine.LayerMessage.CheckGroup, func(m engine.LayerMessage) error {
 		for in := range e.layer.groups[m.To] {
 			in.Push(engine.Incoming{Group: m.To, Body: m.Body})
 		}
@@ -124,13 +124,10 @@ func (e *Engine) GroupSend(ctx context.Context, msgs []engine.LayerMessage) []er
 	})
 }
 
-func (e *Engine) eachMessage(ctx context.Context, msgs []engine.LayerMessage, check func(string) error, send func(engine.LayerMessage) error) []error {
+func (e *Engine) eachMessage(ctx context.Context, msgs []engine.LayerMessage, check func(engine.LayerMessage) error, send func(engine.LayerMessage) error) []error {
 	out := make([]error, len(msgs))
 	for i, m := range msgs {
-		if out[i] = check(m.To); out[i] == nil {
-			out[i] = engine.CheckSize("layer message", len(m.Body), engine.MaxMessage)
-		}
-		if out[i] != nil {
+		if out[i] = check(m); out[i] != nil {
 			continue
 		}
 		if out[i] = e.begin(ctx); out[i] == nil {
@@ -180,13 +177,7 @@ func (e *Engine) Pop(ctx context.Context, channel string, most int) ([]engine.La
 
 // Announce implements engine.Layer.
 func (e *Engine) Announce(ctx context.Context, group, owner string, members []byte, lease time.Duration) error {
-	if err := engine.CheckGroup(group); err != nil {
-		return err
-	}
-	if err := engine.CheckName("owner", owner, engine.MaxID); err != nil {
-		return err
-	}
-	if err := engine.CheckSize("members", len(members), engine.MaxMessage); err != nil {
+	if err := engine.CheckAnnounce(group, owner, members); err != nil {
 		return err
 	}
 	if err := e.begin(ctx); err != nil {

@@ -188,14 +188,14 @@ func (in *inbox) Close() error {
 
 // GroupSend implements engine.Layer.
 func (e *Engine) GroupSend(ctx context.Context, msgs []engine.LayerMessage) []error {
-	return e.eachMessage(ctx, msgs, engine.CheckGroup, func(m engine.LayerMessage) error {
+	return e.eachMessage(ctx, msgs, engine.LayerMessage.CheckGroup, func(m engine.LayerMessage) error {
 		return e.pub.Publish(subjectGroup+token(m.To), m.Body)
 	})
 }
 
 // Send implements engine.Layer.
 func (e *Engine) Send(ctx context.Context, msgs []engine.LayerMessage) []error {
-	return e.eachMessage(ctx, msgs, engine.CheckChannel, func(m engine.LayerMessage) error {
+	return e.eachMessage(ctx, msgs, engine.LayerMessage.CheckChannel, func(m engine.LayerMessage) error {
 		id := mailbox.IDOf(m.To)
 		if id == "" {
 			return e.pushPlain(ctx, m)
@@ -206,13 +206,10 @@ func (e *Engine) Send(ctx context.Context, msgs []engine.LayerMessage) []error {
 	})
 }
 
-func (e *Engine) eachMessage(ctx context.Context, msgs []engine.LayerMessage, check func(string) error, send func(engine.LayerMessage) error) []error {
+func (e *Engine) eachMessage(ctx context.Context, msgs []engine.LayerMessage, check func(engine.LayerMessage) error, send func(engine.LayerMessage) error) []error {
 	out := make([]error, len(msgs))
 	for i, m := range msgs {
-		if out[i] = check(m.To); out[i] == nil {
-			out[i] = engine.CheckSize("layer message", len(m.Body), engine.MaxMessage)
-		}
-		if out[i] != nil {
+		if out[i] = check(m); out[i] != nil {
 			continue
 		}
 		if e.closed() {
@@ -226,13 +223,7 @@ func (e *Engine) eachMessage(ctx context.Context, msgs []engine.LayerMessage, ch
 
 // Announce implements engine.Layer. The server removes a lease that runs out.
 func (e *Engine) Announce(ctx context.Context, group, owner string, members []byte, lease time.Duration) error {
-	if err := engine.CheckGroup(group); err != nil {
-		return err
-	}
-	if err := engine.CheckName("owner", owner, engine.MaxID); err != nil {
-		return err
-	}
-	if err := engine.CheckSize("members", len(members), engine.MaxMessage); err != nil {
+	if err := engine.CheckAnnounce(group, owner, members); err != nil {
 		return err
 	}
 	m := natsMsg(subjectPresent+token(group)+"."+token(owner), members)

@@ -1,0 +1,174 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// Options configures a Hub. The zero value is ready to use.
+type Options struct {
+	// Capacity is how many events wait for one connection; of more the oldest
+	// are dropped. Zero means 100, as in Channels.
+	Capacity int
+
+	// Logger gets what an operator should know; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Stats counts what happens in a hub. The zero value is ready to use.
+type Stats struct {
+	Channels atomic.Int64  // open now
+	Events   atomic.Uint64 // received from the layer
+	Handed   atomic.Uint64 // put into a connection's queue
+	Dropped  atomic.Uint64 // of those, because the connection was slow
+	Bad      atomic.Uint64 // received and not readable
+	Failed   atomic.Uint64 // connections closed for an error of their consumer
+}
+
+// Hub is one process's side of the layer. Its methods may be called at once.
+type Hub struct {
+	layer engine.Layer
+	in    engine.Inbox
+	opts  Options
+	log   *slog.Logger
+	stats Stats
+	seed  maphash.Seed
+
+	shards [shards]shard
+}
+
+// shards spreads groups over locks, so that a publish holds up few others.
+const shards = 64
+
+type shard struct {
+	mu       sync.RWMutex
+	groups   map[string]map[*Channel]struct{}
+	channels map[string]*Channel
+}
+
+// prefix of channels' names, as channels_redis has it.
+const prefix = "specific"
+
+// Open attaches a process to the layer. Close it when all connections have
+// gone; nothing arrives until [Hub.Run] runs.
+func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) {
+	h := &Hub{layer: layer, seed: maphash.MakeSeed()}
+	if opts != nil {
+		h.opts = *opts
+	}
+	if h.opts.Capacity < 0 {
+		return nil, fmt.Errorf("channels: open: capacity %d is negative", h.opts.Capacity)
+	}
+	if h.opts.Capacity == 0 {
+		h.opts.Capacity = engine.LayerCapacity
+	}
+	if h.log = h.opts.Logger; h.log == nil {
+		h.log = slog.Default()
+	}
+	for i := range h.shards {
+		h.shards[i].groups = map[string]map[*Channel]struct{}{}
+		h.shards[i].channels = map[string]*Channel{}
+	}
+	var err error
+	if h.in, err = layer.Attach(ctx); err != nil {
+		return nil, fmt.Errorf("channels: open: %w", err)
+	}
+	return h, nil
+}
+
+// Stats returns the hub's counters.
+func (h *Hub) Stats() *Stats { return &h.stats }
+
+// Missed is how many events this process lost because Run did not keep up.
+func (h *Hub) Missed() uint64 { return h.in.Missed() }
+
+// Close detaches the process. Channels that are open receive nothing more.
+func (h *Hub) Close() error { return h.in.Close() }
+
+// Run hands out what arrives until ctx ends, and then returns nil, or until
+// the engine is closed.
+func (h *Hub) Run(ctx context.Context) error {
+	for {
+		ins, err := h.in.Receive(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, engine.ErrClosed):
+			return fmt.Errorf("channels: receive: %w", err)
+		case err != nil:
+			h.log.Warn("receive from the channel layer", "err", err)
+			continue
+		}
+		for _, in := range ins {
+			h.dispatch(in)
+		}
+	}
+}
+
+// dispatch hands one event to the connections it is for.
+func (h *Hub) dispatch(in engine.Incoming) {
+	h.stats.Events.Add(1)
+	e, err := ReadEvent(in.Body)
+	if err != nil { // one bad sender must not close anybody's connection
+		h.stats.Bad.Add(1)
+		h.log.Warn("event that cannot be read", "group", in.Group, "err", err)
+		return
+	}
+	if in.Group != "" {
+		s := h.shard(in.Group)
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		for c := range s.groups[in.Group] {
+			c.push(e)
+		}
+		return
+	}
+	for _, name := range in.Channels {
+		s := h.shard(name)
+		s.mu.RLock()
+		c := s.channels[name]
+		s.mu.RUnlock()
+		if c != nil {
+			c.push(e)
+		}
+	}
+}
+
+func (h *Hub) shard(name string) *shard {
+	return &h.shards[maphash.String(h.seed, name)%shards]
+}
+
+// Send sends an event to one channel, of this process or another.
+func (h *Hub) Send(ctx context.Context, channel string, e Event) error {
+	return Send(ctx, h.layer, channel, e)
+}
+
+// GroupSend sends an event to all connections of a group.
+func (h *Hub) GroupSend(ctx context.Context, group string, e Event) error {
+	return GroupSend(ctx, h.layer, group, e)
+}
+
+// Send sends an event to one channel. It needs no hub: a task or a command
+// sends with the engine's layer alone. [engine.ErrFull] means that a plain
+// channel holds its capacity.
+func Send(ctx context.Context, layer engine.Layer, channel string, e Event) error {
+	if err := layer.Send(ctx, []engine.LayerMessage{{To: channel, Body: e.body}})[0]; err != nil {
+		return fmt.Errorf("channels: send to %s: %w", channel, err)
+	}
+	return nil
+}
+
+// GroupSend sends an event to all connections of a group. It needs no hub.
+func GroupSend(ctx context.Context, layer engine.Layer, group string, e Event) error {
+	if err := layer.GroupSend(ctx, []engine.LayerMessage{{To: group, Body: e.body}})[0]; err != nil {
+		return fmt.Errorf("channels: send to group %s: %w", group, err)
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Close codes. RFC 6455, 7.4.1.
+const (
+	closeGone  = 1006 // never on the wire: it went without a word
+	closeError = 1011
+)
+
+// endTime is how long callbacks may go on after the client has gone before
+// their context ends.
+const endTime = 5 * time.Second
+
+// leaveTime bounds leaving the groups of a connection that has ended.
+const leaveTime = 5 * time.Second
+
+// session is one connection being served.
+type session struct {
+	hub      *Hub
+	consumer Consumer
+	conn     *Conn
+	ctx      context.Context
+	cancel   context.CancelFunc
+
+	turn chan struct{} // full while a callback runs; a lock that can be waited for in a select
+	gone atomic.Bool   // there is nobody to hand events to
+
+	messages chan Message // read and not handled
+	handling atomic.Bool  // somebody handles them
+	work     sync.WaitGroup
+}
+
+// maxAhead is how many messages of a client may wait while one is handled.
+// Then it is not read from, until there is room.
+const maxAhead = 16
+
+// Serve runs one connection to its end: the consumer's callbacks, one at a
+// time, for what the client and the layer send. It returns when the connection
+// has ended and its channel has left all groups.
+func Serve(ctx context.Context, h *Hub, t Transport, consumer Consumer) {
+	s := &session{hub: h, consumer: consumer, turn: make(chan struct{}, 1), messages: make(chan Message, maxAhead)}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	defer s.cancel()
+	ch, err := h.Open(s.event)
+	if err != nil {
+		h.log.Error("open a channel", "err", err)
+		t.Refuse(http.StatusServiceUnavailable, "no channel")
+		return
+	}
+	s.conn = &Conn{t: t, ch: ch}
+	defer s.leave(ch)
+	if !s.connect() {
+		return
+	}
+	code := s.read()
+	s.gone.Store(true)
+	late := time.AfterFunc(endTime, s.cancel)
+	s.work.Wait() // what it said before it went is handled
+	late.Stop()
+	s.cancel()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	if err := s.call(func() error { consumer.Disconnect(end, s.conn, code); return nil }); err != nil {
+		h.log.Warn("disconnect failed", "channel", ch.Name(), "err", err)
+	}
+}
+
+func (s *session) leave(ch *Channel) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
+	defer cancel()
+	if err := ch.Close(ctx); err != nil {
+		s.hub.log.Warn("leave groups", "channel", ch.Name(), "err", err)
+	}
+}
+
+// connect reports whether the connection was accepted.
+func (s *session) connect() bool {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	err := s.call(func() error { return s.consumer.Connect(s.ctx, s.conn) })
+	if err == nil {
+		err = s.conn.Accept("")
+	}
+	if err == nil {
+		return true
+	}
+	s.gone.Store(true)
+	var refused *Refused
+	switch {
+	case s.conn.accepted:
+		s.fail("connect", err)
+	case errors.As(err, &refused):
+		s.conn.t.Refuse(refused.status(), refused.Reason)
+	default:
+		s.hub.stats.Failed.Add(1)
+		s.hub.log.Warn("connection failed", "in", "connect", "channel", s.conn.Channel(), "err", err)
+		s.conn.t.Refuse(http.StatusInternalServerError, "")
+	}
+	return false
+}
+
+// read hands over what the client sends until it ends, and tells with what
+// code.
+func (s *session) read() int {
+	for {
+		m, err := s.conn.t.Read(s.ctx)
+		if err != nil {
+			var closed *Closed
+			if errors.As(err, &closed) {
+				return closed.Code
+			}
+			return closeGone
+		}
+		select {
+		case s.messages <- m:
+		case <-s.ctx.Done():
+			return closeGone
+		}
+		if s.handling.CompareAndSwap(false, true) {
+			s.work.Go(s.handle)
+		}
+	}
+}
+
+// handle handles the messages that were read and ends when there are none, so
+// that an idle connection has no goroutine but the one that reads.
+func (s *session) handle() {
+	for {
+		select {
+		case m := <-s.messages:
+			s.turn <- struct{}{}
+			s.guard("receive", func() error { return s.consumer.Receive(s.ctx, s.conn, m) })
+			<-s.turn
+			continue
+		default:
+		}
+		s.handling.Store(false)
+		if len(s.messages) == 0 || !s.handling.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// event is called by the channel, one event at a time.
+func (s *session) event(e Event) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-s.ctx.Done():
+		return
+	}
+	defer func() { <-s.turn }()
+	if s.gone.Load() || s.ctx.Err() != nil {
+		return
+	}
+	s.guard("event", func() error { return s.consumer.Event(s.ctx, s.conn, e) })
+}
+
+// guard runs a callback, and closes the connection if it fails. After that
+// nothing is run.
+func (s *session) guard(what string, callback func() error) {
+	if s.conn.failed {
+		return
+	}
+	if err := s.call(callback); err != nil {
+		s.fail(what, err)
+	}
+}
+
+// call turns a panic into an error.
+func (s *session) call(callback func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return callback()
+}
+
+func (s *session) fail(what string, err error) {
+	s.conn.failed = true
+	if s.ctx.Err() != nil { // the client has gone, which is why
+		return
+	}
+	s.hub.stats.Failed.Add(1)
+	s.hub.log.Warn("connection failed", "in", what, "channel", s.conn.Channel(), "err", err)
+	if err := s.conn.t.Close(closeError, "internal error"); err != nil {
+		s.hub.log.Debug("close", "err", err)
+	}
+}

@@ -19,6 +19,7 @@ type Channel struct {
 
 	mu      sync.Mutex
 	groups  map[string]struct{}
+	present map[string]struct{} // the groups it was announced in
 	waiting []Event
 	handed  bool // somebody hands out what waits
 	closed  bool
@@ -31,7 +32,7 @@ func (h *Hub) Open(handle func(Event)) (*Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channels: new channel: %w", err)
 	}
-	c := &Channel{hub: h, name: name, handle: handle, groups: map[string]struct{}{}}
+	c := &Channel{hub: h, name: name, handle: handle, groups: map[string]struct{}{}, present: map[string]struct{}{}}
 	s := h.shard(name)
 	s.mu.Lock()
 	s.channels[name] = c
@@ -76,9 +77,13 @@ func (c *Channel) Join(ctx context.Context, group string) error {
 	return nil
 }
 
-// Leave ends that. Leaving a group it is not in is no error.
+// Leave ends that, and its presence there. Leaving a group it is not in is no
+// error.
 func (c *Channel) Leave(ctx context.Context, group string) error {
 	c.forget(group)
+	if err := c.absent(ctx, group); err != nil {
+		return err
+	}
 	if err := c.hub.in.Leave(ctx, group, c.name); err != nil {
 		return fmt.Errorf("channels: leave %s: %w", group, err)
 	}
@@ -109,6 +114,11 @@ func (c *Channel) Close(ctx context.Context) error {
 	var groups []string
 	for g := range c.groups {
 		groups = append(groups, g)
+	}
+	for g := range c.present {
+		if _, in := c.groups[g]; !in {
+			groups = append(groups, g)
+		}
 	}
 	c.mu.Unlock()
 	var first error

@@ -116,6 +116,16 @@ func (c *Conn) Join(ctx context.Context, group string) error { return c.ch.Join(
 // Leave ends that.
 func (c *Conn) Leave(ctx context.Context, group string) error { return c.ch.Leave(ctx, group) }
 
+// Present announces the connection in a group until it leaves it or ends.
+func (c *Conn) Present(ctx context.Context, group string, m Member) error {
+	return c.ch.Present(ctx, group, m)
+}
+
+// Members returns who is present in a group.
+func (c *Conn) Members(ctx context.Context, group string) ([]Member, error) {
+	return c.ch.hub.Members(ctx, group)
+}
+
 // Send sends an event to a channel.
 func (c *Conn) Send(ctx context.Context, channel string, e Event) error {
 	return c.ch.hub.Send(ctx, channel, e)

@@ -41,6 +41,9 @@ type Hub struct {
 	stats Stats
 	seed  maphash.Seed
 
+	owner    string // under which this process announces who is present
+	presence presence
+
 	shards [shards]shard
 }
 
@@ -59,7 +62,7 @@ const prefix = "specific"
 // Open attaches a process to the layer. Close it when all connections have
 // gone; nothing arrives until [Hub.Run] runs.
 func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) {
-	h := &Hub{layer: layer, seed: maphash.MakeSeed()}
+	h := &Hub{layer: layer, seed: maphash.MakeSeed(), presence: newPresence()}
 	if opts != nil {
 		h.opts = *opts
 	}
@@ -80,6 +83,9 @@ func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) 
 	if h.in, err = layer.Attach(ctx); err != nil {
 		return nil, fmt.Errorf("channels: open: %w", err)
 	}
+	if h.owner, err = h.in.NewChannel(prefix); err != nil {
+		return nil, errors.Join(fmt.Errorf("channels: open: %w", err), h.in.Close())
+	}
 	return h, nil
 }
 
@@ -95,6 +101,11 @@ func (h *Hub) Close() error { return h.in.Close() }
 // Run hands out what arrives until ctx ends, and then returns nil, or until
 // the engine is closed.
 func (h *Hub) Run(ctx context.Context) error {
+	keep, stop := context.WithCancel(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { h.keepPresence(keep) })
+	defer keeper.Wait()
+	defer stop()
 	for {
 		ins, err := h.in.Receive(ctx)
 		switch {
@@ -122,12 +133,7 @@ func (h *Hub) dispatch(in engine.Incoming) {
 		return
 	}
 	if in.Group != "" {
-		s := h.shard(in.Group)
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		for c := range s.groups[in.Group] {
-			c.push(e)
-		}
+		h.handOut(in.Group, e)
 		return
 	}
 	for _, name := range in.Channels {
@@ -138,6 +144,16 @@ func (h *Hub) dispatch(in engine.Incoming) {
 		if c != nil {
 			c.push(e)
 		}
+	}
+}
+
+// handOut hands an event to the connections of a group in this process.
+func (h *Hub) handOut(group string, e Event) {
+	s := h.shard(group)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for c := range s.groups[group] {
+		c.push(e)
 	}
 }
 

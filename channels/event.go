@@ -42,7 +42,9 @@ func NewEvent(typ string, fields any) (Event, error) {
 		if err := enc.Encode(fields); err != nil {
 			return Event{}, fmt.Errorf("event %s: %w: %w", typ, ErrEvent, err)
 		}
-		raw = b.Bytes()
+		if raw = b.Bytes(); raw[0] == nilValue { // a nil map or pointer
+			raw = []byte{mapFix}
+		}
 	}
 	body, err := withType(typ, raw)
 	if err != nil {

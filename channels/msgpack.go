@@ -8,13 +8,14 @@ import (
 
 // The first bytes of msgpack's forms that are read here.
 const (
-	mapFix = 0x80
-	mapMax = 0x8f
-	map16  = 0xde
-	map32  = 0xdf
-	strFix = 0xa0
-	strMax = 0xbf
-	str8   = 0xd9
+	mapFix   = 0x80
+	mapMax   = 0x8f
+	map16    = 0xde
+	map32    = 0xdf
+	strFix   = 0xa0
+	strMax   = 0xbf
+	str8     = 0xd9
+	nilValue = 0xc0
 )
 
 // maxDepth is how deep an event may nest: what msgpack-python packs.

@@ -14,4 +14,5 @@ type grammar struct {
 	Purge  purgeCmd  `cmd:"" help:"Drop the messages that wait in a queue."`
 	Dead   deadCmd   `cmd:"" help:"Messages that could not be read or killed their workers."`
 	Parked parkedCmd `cmd:"" help:"Messages of tasks that no worker knew."`
+	Group  groupCmd  `cmd:"" help:"Groups of connections: send, listen, see who is there."`
 }

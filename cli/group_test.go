@@ -3,6 +3,9 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -62,5 +65,31 @@ func TestBadGroupCommands(t *testing.T) {
 		if exit != 2 || out != "" || !strings.Contains(errs, c.want) {
 			t.Errorf("group %s: got exit %d, %q, %q; want 2 and …%s…", c.args, exit, out, errs, c.want)
 		}
+	}
+}
+
+func TestServeOpensTheGroupsThatAreNamed(t *testing.T) {
+	s := open(t)
+	errs := watched()
+	s.until("serve", func(ctx context.Context) error {
+		s.p.Run(ctx, []string{"serve", "--addr", "127.0.0.1:0", "--group", "chat.*"}, io.Discard, errs)
+		return nil
+	})
+	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(errs.has(t, "msg=serving url="))
+	tail, listening := watched(), watched()
+	s.until("tail", func(ctx context.Context) error {
+		s.p.Run(ctx, []string{"group", "tail", "chat.garden"}, tail, listening)
+		return nil
+	})
+	listening.has(t, "listening")
+	if res := fetch(t, "POST", url+"/groups/chat.garden", `{"type": "x"}`); res.StatusCode != http.StatusAccepted {
+		t.Errorf("publish: got %d %s", res.StatusCode, res.body)
+	}
+	tail.has(t, `{"type":"x"}`)
+	if res := fetch(t, "POST", url+"/groups/other", `{"type": "x"}`); res.StatusCode != http.StatusNotFound {
+		t.Errorf("publish to a closed group: got %d %s", res.StatusCode, res.body)
+	}
+	if exit, _, errs := s.run("serve", "--addr", "127.0.0.1:0", "--group", "[a"); exit != 2 || !strings.Contains(errs, "--group [a") {
+		t.Errorf("a bad pattern: got exit %d, %q", exit, errs)
 	}
 }

@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/gateway"
 	"github.com/rhubarb-go/rhubarb/sse"
 	"github.com/rhubarb-go/rhubarb/worker"
@@ -27,6 +30,7 @@ type serveCmd struct {
 	Token   string   `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
 	Origins []string `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
 	Hosts   []string `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
+	Groups  []string `name:"group" placeholder:"NAME" help:"A group of connections to open over HTTP, or a pattern such as 'chat.*' (none). May be repeated."`
 	MaxBody int64    `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
 }
 
@@ -52,6 +56,12 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 	if c.Worker {
 		opts.Beaten = func() time.Time { return w.Beaten() }
 	}
+	if err := c.openGroups(ctx, app, env, opts); err != nil {
+		return err
+	}
+	if opts.Hub != nil {
+		defer opts.Hub.Close()
+	}
 	g, err := gateway.New(app, opts)
 	if err != nil {
 		return Exit(BadInput, err)
@@ -64,12 +74,41 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 	if c.Token == "" && !loopback(ln.Addr()) {
 		env.Log.Warn("everyone who reaches this address may call tasks: set RHUBARB_HTTP_TOKEN or listen on localhost", "addr", ln.Addr().String())
 	}
-	return c.all(ctx, ln, g, w, app, env)
+	return c.all(ctx, ln, g, w, opts.Hub, app, env)
+}
+
+// openGroups gives the gateway a hub if groups are to be open.
+func (c *serveCmd) openGroups(ctx context.Context, app *rhubarb.App, env *Env, opts *gateway.Options) error {
+	if len(c.Groups) == 0 {
+		return nil
+	}
+	for _, g := range c.Groups {
+		if _, err := path.Match(g, ""); err != nil {
+			return badInput("--group %s: %w", g, err)
+		}
+	}
+	layer, err := layerOf(app)
+	if err != nil {
+		return err
+	}
+	if opts.Hub, err = channels.Open(ctx, layer, &channels.Options{Logger: env.Log}); err != nil {
+		return engineError(err)
+	}
+	opts.Groups = func(name string) bool {
+		return slices.ContainsFunc(c.Groups, func(pattern string) bool {
+			ok, err := path.Match(pattern, name)
+			return ok && err == nil
+		})
+	}
+	return nil
 }
 
 // all runs server and worker until ctx ends or one of them fails.
-func (c *serveCmd) all(ctx context.Context, ln net.Listener, g *gateway.Gateway, w *worker.Worker, app *rhubarb.App, env *Env) error {
+func (c *serveCmd) all(ctx context.Context, ln net.Listener, g *gateway.Gateway, w *worker.Worker, hub *channels.Hub, app *rhubarb.App, env *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if hub != nil {
+		group.Go(func() error { return hub.Run(ctx) })
+	}
 	group.Go(func() error { return c.serve(ctx, ln, g, env.Log) })
 	if w != nil {
 		group.Go(func() error { return c.run(ctx, w, app, env) })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/sse"
 )
 
@@ -38,6 +39,14 @@ type Options struct {
 	// a page of another site can point a name of its own at 127.0.0.1 and then
 	// counts as the same site (DNS rebinding). Health checks are not held to it.
 	Hosts []string
+
+	// Hub, if set, opens groups: their events as server-sent events, sending,
+	// and who is present. Whoever may use the gateway may use all that Groups
+	// names. The hub must run.
+	Hub *channels.Hub
+
+	// Groups says which groups are open. Nil means all.
+	Groups func(name string) bool
 
 	// Prefix is the path under which the gateway is mounted, for example
 	// "/api", without a slash at the end. Empty means the root.
@@ -185,7 +194,7 @@ func (g *Gateway) routes() {
 	}
 	tasks := get(g.state)
 	tasks[http.MethodPost] = g.call
-	for _, rt := range []route{
+	all := []route{
 		{path: "/tasks/{id}", by: tasks},
 		{path: "/tasks/{id}/events", raw: true, by: get(g.follow)},
 		{path: "/tasks/{id}/revoke", by: post(g.revoke)},
@@ -193,7 +202,14 @@ func (g *Gateway) routes() {
 		{path: "/metrics", by: get(g.metrics.handler().ServeHTTP)},
 		{path: "/healthz", open: true, by: get(g.health)},
 		{path: "/readyz", open: true, by: get(g.ready)},
-	} {
+	}
+	if g.opts.Hub != nil {
+		group := get(g.members)
+		group[http.MethodPost] = g.publish
+		all = append(all, route{path: "/groups/{group}", by: group},
+			route{path: "/groups/{group}/events", raw: true, by: get(g.listen)})
+	}
+	for _, rt := range all {
 		g.mux.Handle(g.opts.Prefix+rt.path, g.guard(rt))
 	}
 	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -34,6 +34,11 @@ func (g *Gateway) describe() ([]byte, error) {
 		"/healthz":           object{"get": healthOperation("Whether the process answers.")},
 		"/readyz":            object{"get": healthOperation("Whether a call would go through now.")},
 	}
+	if g.opts.Hub != nil {
+		group := []any{ref("parameters", "group")}
+		paths["/groups/{group}"] = object{"get": membersOperation(), "post": publishOperation(), "parameters": group}
+		paths["/groups/{group}/events"] = object{"get": listenOperation(), "parameters": group}
+	}
 	if g.opts.Unknown == UnknownAllow {
 		// OpenAPI knows one template per path: a call shares that of the id.
 		paths["/tasks/{id}"].(object)["post"] = callOperation("Call any task; id is its name.", object{"$ref": "#/components/schemas/Call"})
@@ -48,9 +53,12 @@ func (g *Gateway) describe() ([]byte, error) {
 		"servers": []any{object{"url": g.opts.Prefix + "/"}},
 		"paths":   paths,
 		"components": object{
-			"schemas":    schemas(),
-			"parameters": object{"id": parameter("path", "id", "The task's id.", object{"type": "string", "minLength": 1, "maxLength": engine.MaxID})},
-			"responses":  object{"Problem": response("What is wrong.", "application/problem+json", object{"$ref": "#/components/schemas/Problem"})},
+			"schemas": schemas(),
+			"parameters": object{
+				"id":    parameter("path", "id", "The task's id.", object{"type": "string", "minLength": 1, "maxLength": engine.MaxID}),
+				"group": parameter("path", "group", "The group's name.", object{"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,99}$"}),
+			},
+			"responses": object{"Problem": response("What is wrong.", "application/problem+json", object{"$ref": "#/components/schemas/Problem"})},
 		},
 	}
 	if g.opts.Prefix != "" {
@@ -124,6 +132,25 @@ func eventsOperation() object {
 func revokeOperation() object {
 	return operation("Stop a task, waiting or running. A finished one is left alone.", "202",
 		response("It will stop.", "application/json", object{"type": "object", "properties": object{"id": object{"type": "string"}}}), nil)
+}
+
+func publishOperation() object {
+	return operation("Send an event to all connections of a group.", "202",
+		response("It is on its way.", "application/json", object{"type": "object"}), object{
+			"requestBody": object{"content": object{"application/json": object{"schema": object{
+				"type": "object", "required": []string{"type"},
+				"properties": object{"type": object{"type": "string", "pattern": "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,98}$"}},
+			}}}},
+		})
+}
+
+func membersOperation() object {
+	return operation("Who is present in a group.", "200", response("The members.", "application/json", object{"type": "object"}), nil)
+}
+
+func listenOperation() object {
+	return operation("Follow a group as server-sent events, from now on.", "200",
+		response("Messages, each with an event as JSON.", "text/event-stream", object{"type": "string"}), nil)
 }
 
 // callSchema describes the calls of a task: every required argument by name,

@@ -114,11 +114,21 @@ func endRace(c *T) {
 	f := c.begin("s")
 	var wg sync.WaitGroup
 	errs := make([]error, 50)
+	writing := make(chan struct{}, 4)
+	for range cap(writing) { // they write all the time, until the end stops them
+		wg.Go(func() {
+			for n := 0; c.Streams.Append(c.soon(), []engine.Append{data("s", f, "x")})[0] == nil; n++ {
+				if n == 0 {
+					writing <- struct{}{}
+				}
+			}
+		})
+	}
+	for range cap(writing) {
+		<-writing
+	}
 	for i := range errs {
 		wg.Go(func() {
-			if i%5 == 0 {
-				c.Streams.Append(c.soon(), []engine.Append{data("s", f, "x")})
-			}
 			errs[i] = c.Streams.End(c.soon(), "s", f, fmt.Append(nil, i), 0)
 		})
 	}

@@ -147,7 +147,7 @@ func (e *Engine) verdict(s *engine.Settlement, h *held) *record {
 	d := s.Delivery
 	rec := &record{
 		kind: engine.KindEnd, attempt: d.Attempt, deliveries: d.Deliveries, msg: h.seq, round: h.round,
-		fence: uint64(d.Fence), n: e.writerN(d.ID, d.Fence) + 1,
+		fence: uint64(d.Fence), n: e.seal(d.ID, d.Fence) + 1,
 	}
 	switch s.Verdict {
 	case engine.Return, engine.Park:

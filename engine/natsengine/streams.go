@@ -57,9 +57,9 @@ func (e *Engine) End(ctx context.Context, stream string, fence engine.Fence, pay
 	if w == nil {
 		return engine.ErrSuperseded
 	}
-	w.mu.Lock()
+	w.mu.Lock() // until it is stored, so that no record gets its number
+	defer w.mu.Unlock()
 	rec := &record{kind: engine.KindEnd, status: engine.Success, attempt: w.attempt, n: w.n + 1, payload: payload, fence: uint64(fence)}
-	w.mu.Unlock()
 	m, err := rec.msgOf(w.prefix + "c")
 	if err != nil {
 		return err

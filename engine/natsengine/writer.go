@@ -22,11 +22,12 @@ type writer struct {
 	stream  string
 	prefix  string
 
-	mu    sync.Mutex
-	n     uint64 // the last number given out
-	keep  engine.Retention
-	kept  []kept // what was written and not trimmed
-	bytes int64  // of their payloads
+	mu     sync.Mutex
+	n      uint64 // the last number given out
+	sealed bool   // nothing more may be written
+	keep   engine.Retention
+	kept   []kept // what was written and not trimmed
+	bytes  int64  // of their payloads
 }
 
 // kept is a record that a trim may drop.
@@ -61,13 +62,16 @@ func (e *Engine) writer(id string, fence engine.Fence) *writer {
 	return nil
 }
 
-func (e *Engine) writerN(id string, fence engine.Fence) uint64 {
+// seal ends the writing of an attempt and returns the last number given out:
+// the settlement has the next one, and no record may get it too.
+func (e *Engine) seal(id string, fence engine.Fence) uint64 {
 	w := e.writer(id, fence)
 	if w == nil {
 		return 0
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.sealed = true
 	return w.n
 }
 
@@ -124,6 +128,9 @@ const resend = 6
 func (e *Engine) append(ctx context.Context, w *writer, entries []entry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.sealed {
+		return engine.ErrSuperseded
+	}
 	msgs := make([]*nats.Msg, len(entries))
 	for i, entry := range entries {
 		if err := entry.check(); err != nil {

@@ -32,7 +32,7 @@ func (h *Hub) Open(handle func(Event)) (*Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channels: new channel: %w", err)
 	}
-	c := &Channel{hub: h, name: name, handle: handle, groups: map[string]struct{}{}, present: map[string]struct{}{}}
+	c := &Channel{hub: h, name: name, handle: handle}
 	s := h.shard(name)
 	s.mu.Lock()
 	s.channels[name] = c
@@ -47,32 +47,40 @@ func (c *Channel) Name() string { return c.name }
 // Join makes the channel a member of a group, and returns when events sent
 // from now on reach it.
 func (c *Channel) Join(ctx context.Context, group string) error {
+	return c.enter(ctx, "join", group, func(m *local) { m.join(c) })
+}
+
+// enter makes the channel a member of a group in some way.
+func (c *Channel) enter(ctx context.Context, what, group string, as func(*local)) error {
 	if err := engine.CheckGroup(group); err != nil {
-		return fmt.Errorf("channels: join: %w", err)
+		return fmt.Errorf("channels: %s: %w", what, err)
 	}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return fmt.Errorf("channels: join %s: %w", group, engine.ErrClosed)
+		return fmt.Errorf("channels: %s %s: %w", what, group, engine.ErrClosed)
+	}
+	if c.groups == nil {
+		c.groups = map[string]struct{}{}
 	}
 	c.groups[group] = struct{}{}
 	c.mu.Unlock()
 	s := c.hub.shard(group)
 	s.mu.Lock()
 	if s.groups[group] == nil {
-		s.groups[group] = map[*Channel]struct{}{}
+		s.groups[group] = new(local)
 	}
-	s.groups[group][c] = struct{}{}
+	as(s.groups[group])
 	s.mu.Unlock()
 	if err := c.hub.in.Join(ctx, group, c.name); err != nil {
 		c.forget(group)
-		return fmt.Errorf("channels: join %s: %w", group, err)
+		return fmt.Errorf("channels: %s %s: %w", what, group, err)
 	}
 	c.mu.Lock()
 	closed := c.closed
 	c.mu.Unlock()
 	if closed { // meanwhile; Close may have looked before this group was noted
-		return errors.Join(c.Leave(ctx, group), fmt.Errorf("channels: join %s: %w", group, engine.ErrClosed))
+		return errors.Join(c.Leave(ctx, group), fmt.Errorf("channels: %s %s: %w", what, group, engine.ErrClosed))
 	}
 	return nil
 }
@@ -97,7 +105,7 @@ func (c *Channel) forget(group string) {
 	s := c.hub.shard(group)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if delete(s.groups[group], c); len(s.groups[group]) == 0 {
+	if m := s.groups[group]; m != nil && m.leave(c) {
 		delete(s.groups, group)
 	}
 }

@@ -70,6 +70,7 @@ func (r *Refused) status() int {
 // Transport is a connection as [Serve] needs it; package ws has one. Write and
 // Close may be called at any time, also at once.
 type Transport interface {
+	Sink
 	// Request is what the client asked with.
 	Request() *http.Request
 	// Accept ends the handshake. An empty subprotocol is none.
@@ -113,7 +114,18 @@ func (c *Conn) Channel() string { return c.ch.Name() }
 // Join makes the connection a member of a group until it leaves or ends.
 func (c *Conn) Join(ctx context.Context, group string) error { return c.ch.Join(ctx, group) }
 
-// Leave ends that.
+// Follow has the events of a group written to the client as a relay renders
+// them, without a call of the consumer: the way for broadcasts to many. It
+// lasts until the connection leaves the group or ends. In Connect it accepts
+// the connection, so choose a subprotocol before.
+func (c *Conn) Follow(ctx context.Context, group string, r *Relay) error {
+	if err := c.Accept(""); err != nil {
+		return err
+	}
+	return c.ch.Follow(ctx, group, r, c.t)
+}
+
+// Leave ends Join and Follow.
 func (c *Conn) Leave(ctx context.Context, group string) error { return c.ch.Leave(ctx, group) }
 
 // Present announces the connection in a group until it leaves it or ends.

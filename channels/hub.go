@@ -52,8 +52,42 @@ const shards = 64
 
 type shard struct {
 	mu       sync.RWMutex
-	groups   map[string]map[*Channel]struct{}
+	groups   map[string]*local
 	channels map[string]*Channel
+}
+
+// local is the part of a group that is in this process.
+type local struct {
+	channels map[*Channel]struct{}
+	relays   map[*Relay]followers
+}
+
+func (m *local) join(c *Channel) {
+	if m.channels == nil {
+		m.channels = map[*Channel]struct{}{}
+	}
+	m.channels[c] = struct{}{}
+}
+
+func (m *local) follow(c *Channel, r *Relay, to Sink) {
+	if m.relays == nil {
+		m.relays = map[*Relay]followers{}
+	}
+	if m.relays[r] == nil {
+		m.relays[r] = followers{}
+	}
+	m.relays[r][c] = to
+}
+
+// leave reports whether nobody is left.
+func (m *local) leave(c *Channel) bool {
+	delete(m.channels, c)
+	for r, f := range m.relays {
+		if delete(f, c); len(f) == 0 {
+			delete(m.relays, r)
+		}
+	}
+	return len(m.channels) == 0 && len(m.relays) == 0
 }
 
 // prefix of channels' names, as channels_redis has it.
@@ -76,7 +110,7 @@ func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) 
 		h.log = slog.Default()
 	}
 	for i := range h.shards {
-		h.shards[i].groups = map[string]map[*Channel]struct{}{}
+		h.shards[i].groups = map[string]*local{}
 		h.shards[i].channels = map[string]*Channel{}
 	}
 	var err error
@@ -149,11 +183,14 @@ func (h *Hub) dispatch(in engine.Incoming) {
 
 // handOut hands an event to the connections of a group in this process.
 func (h *Hub) handOut(group string, e Event) {
+	h.relay(group, e)
 	s := h.shard(group)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for c := range s.groups[group] {
-		c.push(e)
+	if m := s.groups[group]; m != nil {
+		for c := range m.channels {
+			c.push(e)
+		}
 	}
 }
 

@@ -83,6 +83,9 @@ func (c *Channel) Present(ctx context.Context, group string, m Member) error {
 	c.mu.Lock()
 	closed := c.closed
 	if !closed {
+		if c.present == nil {
+			c.present = map[string]struct{}{}
+		}
 		c.present[group] = struct{}{}
 	}
 	c.mu.Unlock()

@@ -24,8 +24,8 @@ const endTime = 5 * time.Second
 // leaveTime bounds leaving the groups of a connection that has ended.
 const leaveTime = 5 * time.Second
 
-// session is one connection being served.
-type session struct {
+// Session is one connection being served. Made by [Begin].
+type Session struct {
 	hub      *Hub
 	consumer Consumer
 	conn     *Conn
@@ -35,7 +35,7 @@ type session struct {
 	turn chan struct{} // full while a callback runs; a lock that can be waited for in a select
 	gone atomic.Bool   // there is nobody to hand events to
 
-	messages chan Message // read and not handled
+	messages chan Message // read and not handled; made for the first
 	handling atomic.Bool  // somebody handles them
 	work     sync.WaitGroup
 }
@@ -48,20 +48,36 @@ const maxAhead = 16
 // time, for what the client and the layer send. It returns when the connection
 // has ended and its channel has left all groups.
 func Serve(ctx context.Context, h *Hub, t Transport, consumer Consumer) {
-	s := &session{hub: h, consumer: consumer, turn: make(chan struct{}, 1), messages: make(chan Message, maxAhead)}
+	if s := Begin(ctx, h, t, consumer); s != nil {
+		s.Run()
+	}
+}
+
+// Begin is the first half of [Serve], up to the end of the handshake: a
+// transport that is no longer an HTTP request then can run the rest elsewhere.
+// It returns nil if the connection was not accepted. Otherwise Run must be
+// called.
+func Begin(ctx context.Context, h *Hub, t Transport, consumer Consumer) *Session {
+	s := &Session{hub: h, consumer: consumer, turn: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	defer s.cancel()
 	ch, err := h.Open(s.event)
 	if err != nil {
+		defer s.cancel()
 		h.log.Error("open a channel", "err", err)
 		t.Refuse(http.StatusServiceUnavailable, "no channel")
-		return
+		return nil
 	}
 	s.conn = &Conn{t: t, ch: ch}
-	defer s.leave(ch)
 	if !s.connect() {
-		return
+		s.leave()
+		return nil
 	}
+	return s
+}
+
+// Run is the rest of [Serve].
+func (s *Session) Run() {
+	defer s.leave()
 	code := s.read()
 	s.gone.Store(true)
 	late := time.AfterFunc(endTime, s.cancel)
@@ -70,14 +86,16 @@ func Serve(ctx context.Context, h *Hub, t Transport, consumer Consumer) {
 	s.cancel()
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	end, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
 	defer cancel()
-	if err := s.call(func() error { consumer.Disconnect(end, s.conn, code); return nil }); err != nil {
-		h.log.Warn("disconnect failed", "channel", ch.Name(), "err", err)
+	if err := s.call(func() error { s.consumer.Disconnect(end, s.conn, code); return nil }); err != nil {
+		s.hub.log.Warn("disconnect failed", "channel", s.conn.Channel(), "err", err)
 	}
 }
 
-func (s *session) leave(ch *Channel) {
+func (s *Session) leave() {
+	s.cancel()
+	ch := s.conn.ch
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
 	defer cancel()
 	if err := ch.Close(ctx); err != nil {
@@ -86,7 +104,7 @@ func (s *session) leave(ch *Channel) {
 }
 
 // connect reports whether the connection was accepted.
-func (s *session) connect() bool {
+func (s *Session) connect() bool {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	err := s.call(func() error { return s.consumer.Connect(s.ctx, s.conn) })
@@ -113,7 +131,7 @@ func (s *session) connect() bool {
 
 // read hands over what the client sends until it ends, and tells with what
 // code.
-func (s *session) read() int {
+func (s *Session) read() int {
 	for {
 		m, err := s.conn.t.Read(s.ctx)
 		if err != nil {
@@ -122,6 +140,9 @@ func (s *session) read() int {
 				return closed.Code
 			}
 			return closeGone
+		}
+		if s.messages == nil { // most connections only listen
+			s.messages = make(chan Message, maxAhead)
 		}
 		select {
 		case s.messages <- m:
@@ -136,7 +157,7 @@ func (s *session) read() int {
 
 // handle handles the messages that were read and ends when there are none, so
 // that an idle connection has no goroutine but the one that reads.
-func (s *session) handle() {
+func (s *Session) handle() {
 	for {
 		select {
 		case m := <-s.messages:
@@ -154,7 +175,7 @@ func (s *session) handle() {
 }
 
 // event is called by the channel, one event at a time.
-func (s *session) event(e Event) {
+func (s *Session) event(e Event) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-s.ctx.Done():
@@ -169,7 +190,7 @@ func (s *session) event(e Event) {
 
 // guard runs a callback, and closes the connection if it fails. After that
 // nothing is run.
-func (s *session) guard(what string, callback func() error) {
+func (s *Session) guard(what string, callback func() error) {
 	if s.conn.failed {
 		return
 	}
@@ -179,7 +200,7 @@ func (s *session) guard(what string, callback func() error) {
 }
 
 // call turns a panic into an error.
-func (s *session) call(callback func() error) (err error) {
+func (s *Session) call(callback func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
@@ -188,7 +209,7 @@ func (s *session) call(callback func() error) (err error) {
 	return callback()
 }
 
-func (s *session) fail(what string, err error) {
+func (s *Session) fail(what string, err error) {
 	s.conn.failed = true
 	if s.ctx.Err() != nil { // the client has gone, which is why
 		return

@@ -60,6 +60,12 @@ func (c *client) Write(_ context.Context, m Message) error {
 	return nil
 }
 
+func (c *client) WriteShared(s *Shared) error {
+	_, err := s.Form(0, func(m Message) ([]byte, error) { return m.Data, nil })
+	c.out <- string(s.Data)
+	return err
+}
+
 func (c *client) Close(code int, reason string) error {
 	c.out <- fmt.Sprint("close ", code)
 	c.leave(code)

@@ -1,0 +1,313 @@
+package ws
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rhubarb-go/rhubarb/channels"
+	"github.com/rhubarb-go/rhubarb/internal/push"
+)
+
+// ErrClosed is the error of writing to a connection that was closed. Match it
+// with errors.Is.
+var ErrClosed = errors.New("ws: connection is closed")
+
+// Conn is a WebSocket. One goroutine reads; everything else may be called at
+// once.
+type Conn struct {
+	srv         *Server
+	request     *http.Request
+	nc          net.Conn
+	push        *push.Conn
+	timer       *push.Timer
+	deal        agreement
+	subprotocol string
+	alive       atomic.Int64  // when the last whole frame came, since srv.base
+	pinged      time.Duration // likewise, the last ping was sent; of the wheel's goroutine
+
+	// Of the goroutine that reads.
+	raw     syscall.RawConn       // nil: reads hold a buffer while they wait
+	try     func(fd uintptr) bool // made once
+	parse   reader                //
+	chunk   *[chunkSize]byte      // nil: input is in none
+	input   []byte                // read, and not yet parsed
+	readErr error                 // of try
+	over    error                 // what Read returns from now on
+
+	mu      sync.Mutex
+	closing *channels.Closed // what our close frame said
+}
+
+// chunkSize is how much is read at once.
+const chunkSize = 16 << 10
+
+// chunks are buffers for what was read; an idle connection has none.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+func newConn(h *Handshake, nc net.Conn, subprotocol string) *Conn {
+	c := &Conn{srv: h.srv, request: h.r, nc: nc, deal: h.deal, subprotocol: subprotocol, raw: rawConn(nc)}
+	c.try = c.readNow
+	c.parse = reader{max: h.srv.opts.MaxMessage, deflate: h.deal.window > 0}
+	c.touch()
+	return c
+}
+
+// Request returns the request the connection began with.
+func (c *Conn) Request() *http.Request { return c.request }
+
+// Subprotocol returns the one that was agreed on, empty for none.
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// Read waits for the next message, which is the caller's. Control frames are
+// answered while it does, so it must be called until it returns an error: a
+// [*channels.Closed] with the code of the client, 1005 if it gave none, 1006 if
+// it just went, or ours if we closed first. The connection is closed then.
+func (c *Conn) Read() (channels.Message, error) {
+	for c.over == nil {
+		m, got, ctl, err := c.parse.next(&c.input)
+		switch f, bad := failure(err); {
+		case bad:
+			c.fail(f)
+		case got:
+			c.touch()
+			if len(c.input) == 0 {
+				c.recycle()
+			}
+			if !c.isClosing() {
+				return m, nil
+			}
+		case ctl.op != 0:
+			c.touch()
+			c.control(ctl)
+		default:
+			if err := c.fill(); err != nil {
+				c.gone()
+			}
+		}
+	}
+	c.recycle()
+	return channels.Message{}, c.over
+}
+
+func (c *Conn) touch() { c.alive.Store(int64(time.Since(c.srv.base))) }
+
+func (c *Conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != nil
+}
+
+func (c *Conn) control(ctl control) {
+	switch ctl.op {
+	case opPing:
+		// Should it fail the connection is over, which the next read tells.
+		_ = c.push.Push(appendFrame(nil, opPong, ctl.payload))
+	case opClose:
+		code, reason, err := readClose(ctl.payload)
+		if f, bad := failure(err); bad {
+			c.fail(f)
+			return
+		}
+		if c.isClosing() { // both have said it
+			c.finish(&channels.Closed{Code: code, Reason: reason})
+			return
+		}
+		c.close(code, "", ByClient) // RFC 6455, 5.5.1: the code is sent back
+		c.drain()
+		c.finish(&channels.Closed{Code: code, Reason: reason})
+	}
+}
+
+// fail tells the client what it did wrong. What it still sends is read and
+// dropped, for a socket closed with bytes unread would reset the connection
+// and lose our word.
+func (c *Conn) fail(f *Failure) {
+	cause := Broken
+	switch f.Code {
+	case CloseInvalid:
+		cause = Invalid
+	case CloseTooBig:
+		cause = TooBig
+	}
+	c.close(f.Code, f.Reason, cause)
+	c.drain()
+	c.finish(&channels.Closed{Code: f.Code, Reason: f.Reason})
+}
+
+// drain reads until the client, too, has closed; the pool bounds the time.
+func (c *Conn) drain() {
+	for c.fill() == nil {
+	}
+}
+
+// gone ends a connection that can no longer be read.
+func (c *Conn) gone() {
+	c.mu.Lock()
+	closed := c.closing
+	c.mu.Unlock()
+	if closed == nil {
+		closed = &channels.Closed{Code: CloseAbnormal}
+	}
+	c.finish(closed)
+}
+
+func (c *Conn) finish(closed *channels.Closed) {
+	c.over = closed
+	c.push.Close(end(Gone)) // unless there is a reason already
+}
+
+// Write queues a message and returns; it keeps m.Data, which nobody may change
+// afterwards. The error says why the connection has ended, or that a text is
+// not UTF-8.
+func (c *Conn) Write(m channels.Message) error {
+	frame, err := encode(m, c.window(m))
+	if err != nil {
+		return err
+	}
+	return c.send(frame)
+}
+
+// WriteShared is Write of a message for many connections, which is encoded
+// once for all of them.
+func (c *Conn) WriteShared(s *channels.Shared) error {
+	window := c.window(s.Message)
+	frame, err := s.Form(window, func(m channels.Message) ([]byte, error) { return encode(m, window) })
+	if err != nil {
+		return err
+	}
+	return c.send(frame)
+}
+
+func (c *Conn) send(frame []byte) error {
+	if err := c.push.Push(frame); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return nil
+}
+
+// window is that of compression, 0 for a message that is not compressed.
+func (c *Conn) window(m channels.Message) int {
+	if len(m.Data) < c.srv.opts.CompressMin {
+		return 0
+	}
+	return c.deal.window
+}
+
+func encode(m channels.Message, window int) ([]byte, error) {
+	if m.Text && !utf8.Valid(m.Data) {
+		return nil, errors.New("ws: write: the text is not UTF-8: send it as binary")
+	}
+	if window > 0 {
+		return deflate(opcode(m), m.Data, window)
+	}
+	return frameOf(m), nil
+}
+
+// Close begins the close handshake: what was written before is sent, then the
+// code and the reason (at most 123 bytes of it). The connection is closed when
+// the client has answered, or three seconds later. Codes are those a server may
+// send: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+func (c *Conn) Close(code int, reason string) error {
+	if !validCode(code) {
+		return fmt.Errorf("ws: close: %d is no code to be sent: take 1000 or one of 3000 to 4999", code)
+	}
+	if !utf8.ValidString(reason) {
+		return errors.New("ws: close: the reason is not UTF-8")
+	}
+	c.close(code, reason, ByServer)
+	return nil
+}
+
+func (c *Conn) close(code int, reason string, cause Cause) {
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.closing = &channels.Closed{Code: code, Reason: reason}
+	c.mu.Unlock()
+	c.push.End(closeFrame(code, reason), end(cause))
+}
+
+// beat pings a client that is silent, and drops one that stays so. It is run
+// by the wheel.
+func (c *Conn) beat() {
+	o := &c.srv.opts
+	now, alive := time.Since(c.srv.base), time.Duration(c.alive.Load())
+	switch {
+	case c.pinged > alive: // and the answer is due
+		c.push.Close(end(Silent))
+	case now-alive >= o.Ping:
+		c.pinged = now
+		_ = c.push.Push(pingFrame) // its error has ended the timer too
+		c.timer.Reset(o.PingTimeout)
+	default:
+		c.timer.Reset(o.Ping - (now - alive))
+	}
+}
+
+var pingFrame = appendFrame(nil, opPing, nil)
+
+// closed is told by the pool, once, that the socket was closed.
+func (c *Conn) closed(reason error) {
+	c.timer.Stop()
+	cause := Gone
+	var e end
+	switch {
+	case errors.As(reason, &e):
+		cause = Cause(e)
+	case errors.Is(reason, push.ErrSlow):
+		cause = Slow
+	case errors.Is(reason, push.ErrClosed): // with its pool
+		cause = ByServer
+	}
+	s := &c.srv.stats
+	s.closed[cause].Add(1)
+	s.Open.Add(-1)
+	c.srv.remove(c)
+}
+
+// fill reads some more.
+func (c *Conn) fill() error {
+	c.recycle()
+	if c.raw != nil {
+		err := c.raw.Read(c.try)
+		if err == nil {
+			err = c.readErr
+		}
+		return err
+	}
+	c.chunk = chunks.Get().(*[chunkSize]byte)
+	n, err := c.nc.Read(c.chunk[:])
+	c.input = c.chunk[:n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// readNow reads what is there. It is false if nothing is, and called again when
+// something may be.
+func (c *Conn) readNow(fd uintptr) bool {
+	c.chunk = chunks.Get().(*[chunkSize]byte)
+	n, wait, err := readNow(fd, c.chunk[:])
+	c.input, c.readErr = c.chunk[:n], err
+	if n == 0 {
+		c.recycle()
+	}
+	return !wait
+}
+
+func (c *Conn) recycle() {
+	if c.chunk != nil {
+		chunks.Put(c.chunk)
+	}
+	c.chunk, c.input = nil, nil
+}

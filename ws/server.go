@@ -1,0 +1,114 @@
+package ws
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rhubarb-go/rhubarb/internal/push"
+)
+
+// Server is what connections share. Its methods may be called at once.
+type Server struct {
+	opts  Options
+	stats Stats
+	pool  *push.Pool
+	wheel *push.Wheel
+	base  time.Time
+	work  sync.WaitGroup // consumers
+
+	mu      sync.Mutex
+	conns   map[*Conn]struct{}
+	closing bool
+	empty   chan struct{} // closed when closing and no connection is left
+}
+
+// New makes a server. Nil options are the defaults; options that contradict
+// themselves are an error. It starts nothing before there is a connection.
+func New(opts *Options) (*Server, error) {
+	s := &Server{
+		pool: push.New(nil), wheel: push.NewWheel(0), base: time.Now(),
+		conns: map[*Conn]struct{}{}, empty: make(chan struct{}),
+	}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if err := s.opts.setDefaults(); err != nil {
+		return nil, fmt.Errorf("ws: new: %w", err)
+	}
+	return s, nil
+}
+
+// Stats returns the server's counters.
+func (s *Server) Stats() *Stats { return &s.stats }
+
+func (s *Server) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing || s.opts.MaxConns > 0 && len(s.conns) >= s.opts.MaxConns
+}
+
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.closing && len(s.conns) == 0 {
+		close(s.empty)
+	}
+}
+
+// Drain closes every connection with 1012, evenly spread over the grace, each
+// with another hint when to come back ("retry=" and milliseconds, in the
+// reason), and refuses later ones. It returns when all have gone and their
+// consumers have ended; when ctx ends the rest are dropped. http.Server knows
+// nothing of WebSockets, so call it before Shutdown. Only one call may be made.
+func (s *Server) Drain(ctx context.Context, grace time.Duration) {
+	s.mu.Lock()
+	s.closing = true
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	if len(conns) == 0 {
+		close(s.empty)
+	}
+	s.mu.Unlock()
+	s.sendAway(ctx, conns, max(grace, 0))
+	select {
+	case <-s.empty:
+	case <-ctx.Done():
+	}
+	s.pool.Close()
+	s.work.Wait()
+}
+
+func (s *Server) sendAway(ctx context.Context, conns []*Conn, grace time.Duration) {
+	if len(conns) == 0 {
+		return
+	}
+	step := time.NewTicker(max(grace/time.Duration(len(conns)), time.Microsecond))
+	defer step.Stop()
+	for i, c := range conns {
+		retry := time.Second + rand.N(grace+1)
+		c.close(CloseRestart, fmt.Sprintf("service restart; retry=%d", retry.Milliseconds()), Drained)
+		if i == len(conns)-1 {
+			return
+		}
+		select {
+		case <-step.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close drops all connections and waits for their consumers. Drain is kinder.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.pool.Close()
+	s.work.Wait()
+}

@@ -28,6 +28,17 @@ type Layer interface {
 	// nobody is in is no error.
 	GroupSend(ctx context.Context, msgs []LayerMessage) []error
 
+	// GroupKeep is GroupSend of messages that are also stored, for the age,
+	// rounded up to whole seconds. A group keeps the newest [HistoryCapacity].
+	// A message that is answered with nil is stored like a task is.
+	GroupKeep(ctx context.Context, msgs []LayerMessage, age time.Duration) []error
+
+	// History returns up to most of a group's stored messages, the oldest
+	// first: those after an offset, or from the oldest on if it is 0. gone
+	// says that the message of that offset is not there any more, and so
+	// perhaps not all that came after it; then it begins with the oldest.
+	History(ctx context.Context, group string, after uint64, most int) (msgs []Kept, gone bool, err error)
+
 	// Pop waits for messages on a plain channel, a queue that every process
 	// may read, and returns up to most of them, the oldest first. Each goes to
 	// one reader, at most once.
@@ -118,9 +129,27 @@ type Incoming struct {
 	// Channels are those it is for where Group is empty.
 	Channels []string
 	Body     []byte
+
+	// Offset is that of a message which the group keeps, else 0. Offsets grow
+	// along a group's history; other groups' are in between. Before is the
+	// offset of the message kept before it, by which one that was missed is
+	// noticed: 0 for the first.
+	Offset, Before uint64
+
+	// Lost says that messages to the group may have been lost just now, as the
+	// connection to the engine was. There is no body.
+	Lost bool
+}
+
+// Kept is a message in a group's history.
+type Kept struct {
+	Offset uint64
+	Body   []byte
 }
 
 const (
+	// HistoryCapacity is how many messages a group's history holds.
+	HistoryCapacity = 1000
 	// LayerCapacity is how many messages wait on a plain channel.
 	// channels_redis/core.py capacity.
 	LayerCapacity = 100

@@ -79,7 +79,7 @@ func (s Streams) Run(t *testing.T) { Engine(s).run(t, slices.Concat(streamsTests
 func (l Locks) Run(t *testing.T) { Engine(l).run(t, locksTests) }
 
 // Run runs the suite.
-func (l Layer) Run(t *testing.T) { Engine(l).run(t, layerTests) }
+func (l Layer) Run(t *testing.T) { Engine(l).run(t, slices.Concat(layerTests, historyTests)) }
 
 // Run runs the suite.
 func (u Unified) Run(t *testing.T) { Engine(u).run(t, unifiedTests) }

@@ -15,12 +15,16 @@ type layer struct {
 	groups  map[string]map[*inbox]members // who is in each group
 	plain   map[string]*plain
 	present map[string]map[string]*account // by group and owner
+
+	histories map[string]*history // by group
+	offset    uint64              // the last that was given to a kept message
 }
 
 func newLayer() layer {
 	return layer{
 		inboxes: make(map[string]*inbox), groups: make(map[string]map[*inbox]members),
 		plain: make(map[string]*plain), present: make(map[string]map[string]*account),
+		histories: make(map[string]*history),
 	}
 }
 

@@ -61,6 +61,7 @@ type Engine struct {
 
 	mu        sync.Mutex
 	plain     bool                   // the stream of plain channels is there
+	history   bool                   // likewise RB_HISTORY
 	consumers map[string]bool        // durable consumers known to exist
 	writers   map[string]*writer     // by stream name: who appends here
 	receivers map[*receiver]struct{} // for revocations

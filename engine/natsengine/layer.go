@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/internal/mailbox"
@@ -66,10 +67,14 @@ func (e *Engine) Attach(ctx context.Context) (engine.Inbox, error) {
 
 // run empties what the connection fills.
 func (in *inbox) run() {
+	again := in.e.currentEpoch()
 	for {
 		select {
 		case m := <-in.arrived:
 			in.take(m)
+		case <-again:
+			again = in.e.currentEpoch()
+			in.lost()
 		case <-in.done:
 			return
 		case <-in.e.done:
@@ -80,10 +85,24 @@ func (in *inbox) run() {
 
 func (in *inbox) take(m *nats.Msg) {
 	if len(m.Subject) > len(subjectGroup) && m.Subject[:len(subjectGroup)] == subjectGroup {
-		in.Push(engine.Incoming{Group: untoken(m.Subject[len(subjectGroup):]), Body: m.Data})
+		msg := engine.Incoming{Group: untoken(m.Subject[len(subjectGroup):]), Body: m.Data}
+		if len(m.Header) > 0 { // the server's, of a kept message; a bad number is as good as none
+			msg.Offset, _ = sequence(m, jetstream.SequenceHeader)
+			msg.Before, _ = sequence(m, jetstream.LastSequenceHeader)
+		}
+		in.Push(msg)
 		return
 	}
 	in.Push(engine.Incoming{Channels: m.Header[hdrChannel], Body: m.Data})
+}
+
+// lost tells each group that the connection was.
+func (in *inbox) lost() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for group := range in.groups {
+		in.Push(engine.Incoming{Group: group, Lost: true})
+	}
 }
 
 // Join implements engine.Inbox.
@@ -101,6 +120,9 @@ func (in *inbox) Join(ctx context.Context, group, channel string) error {
 func (in *inbox) add(group, channel string) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.groups == nil { // closed meanwhile
+		return engine.ErrClosed
+	}
 	m := in.groups[group]
 	if m == nil {
 		sub, err := in.e.sub.ChanSubscribe(subjectGroup+token(group), in.arrived)
@@ -174,6 +196,7 @@ func (in *inbox) Missed() uint64 {
 func (in *inbox) Close() error {
 	in.once.Do(func() {
 		close(in.done)
+		in.pump.Wait() // it may need the lock
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.e.unsubscribe(in.own)
@@ -181,7 +204,6 @@ func (in *inbox) Close() error {
 			in.e.unsubscribe(m.sub)
 		}
 		in.groups = nil
-		in.pump.Wait()
 	})
 	return nil
 }

@@ -125,7 +125,17 @@ func (c *Conn) Follow(ctx context.Context, group string, r *Relay) error {
 	return c.ch.Follow(ctx, group, r, c.t)
 }
 
-// Leave ends Join and Follow.
+// Resume is Follow with what the group's history has first: each event once and
+// in order, also those that are sent meanwhile. It returns when the history is
+// written.
+func (c *Conn) Resume(ctx context.Context, group string, r *Relay, from Replay) error {
+	if err := c.Accept(""); err != nil {
+		return err
+	}
+	return c.ch.Resume(ctx, group, r, c.t, from)
+}
+
+// Leave ends Join, Follow and Resume.
 func (c *Conn) Leave(ctx context.Context, group string) error { return c.ch.Leave(ctx, group) }
 
 // Present announces the connection in a group until it leaves it or ends.
@@ -144,8 +154,8 @@ func (c *Conn) Send(ctx context.Context, channel string, e Event) error {
 }
 
 // GroupSend sends an event to a group.
-func (c *Conn) GroupSend(ctx context.Context, group string, e Event) error {
-	return c.ch.hub.GroupSend(ctx, group, e)
+func (c *Conn) GroupSend(ctx context.Context, group string, e Event, opts ...SendOption) error {
+	return c.ch.hub.GroupSend(ctx, group, e, opts...)
 }
 
 // Accept ends the handshake with one of the subprotocols that the client

@@ -17,6 +17,9 @@ import (
 type Event struct {
 	Type string
 	body []byte
+
+	group  string // by which it came
+	offset uint64 // there, if it is kept
 }
 
 // ErrEvent is what errors of events that cannot be written or read match.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/rhubarb-go/rhubarb/engine"
 )
 
@@ -30,6 +32,7 @@ type Stats struct {
 	Dropped  atomic.Uint64 // of those, because the connection was slow
 	Bad      atomic.Uint64 // received and not readable
 	Failed   atomic.Uint64 // connections closed for an error of their consumer
+	Reads    atomic.Uint64 // of history
 }
 
 // Hub is one process's side of the layer. Its methods may be called at once.
@@ -43,6 +46,10 @@ type Hub struct {
 
 	owner    string // under which this process announces who is present
 	presence presence
+
+	reads    singleflight.Group // of history
+	lost     atomic.Uint64      // how often the connection was
+	catching chan struct{}      // full while somebody reads what was missed
 
 	shards [shards]shard
 }
@@ -59,7 +66,11 @@ type shard struct {
 // local is the part of a group that is in this process.
 type local struct {
 	channels map[*Channel]struct{}
-	relays   map[*Relay]followers
+	relays   map[*Relay]map[*Channel]*follower
+
+	known  bool   // how far the history is known here
+	seen   uint64 // so far
+	handed uint64 // the offset of the newest kept message that was handed out
 }
 
 func (m *local) join(c *Channel) {
@@ -69,14 +80,14 @@ func (m *local) join(c *Channel) {
 	m.channels[c] = struct{}{}
 }
 
-func (m *local) follow(c *Channel, r *Relay, to Sink) {
+func (m *local) follow(c *Channel, r *Relay, f *follower) {
 	if m.relays == nil {
-		m.relays = map[*Relay]followers{}
+		m.relays = map[*Relay]map[*Channel]*follower{}
 	}
 	if m.relays[r] == nil {
-		m.relays[r] = followers{}
+		m.relays[r] = map[*Channel]*follower{}
 	}
-	m.relays[r][c] = to
+	m.relays[r][c] = f
 }
 
 // leave reports whether nobody is left.
@@ -96,7 +107,7 @@ const prefix = "specific"
 // Open attaches a process to the layer. Close it when all connections have
 // gone; nothing arrives until [Hub.Run] runs.
 func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) {
-	h := &Hub{layer: layer, seed: maphash.MakeSeed(), presence: newPresence()}
+	h := &Hub{layer: layer, seed: maphash.MakeSeed(), presence: newPresence(), catching: make(chan struct{}, 1)}
 	if opts != nil {
 		h.opts = *opts
 	}
@@ -152,18 +163,21 @@ func (h *Hub) Run(ctx context.Context) error {
 			continue
 		}
 		for _, in := range ins {
-			h.dispatch(in)
+			h.dispatch(ctx, in)
 		}
 	}
 }
 
 // dispatch hands one event to the connections it is for.
-func (h *Hub) dispatch(in engine.Incoming) {
+func (h *Hub) dispatch(ctx context.Context, in engine.Incoming) {
+	if in.Lost {
+		h.lost.Add(1)
+		h.missed(ctx, in.Group)
+		return
+	}
 	h.stats.Events.Add(1)
-	e, err := ReadEvent(in.Body)
-	if err != nil { // one bad sender must not close anybody's connection
-		h.stats.Bad.Add(1)
-		h.log.Warn("event that cannot be read", "group", in.Group, "err", err)
+	e, ok := h.event(in.Group, in.Body, in.Offset)
+	if in.Offset != 0 && !h.inOrder(ctx, in) || !ok {
 		return
 	}
 	if in.Group != "" {
@@ -179,6 +193,27 @@ func (h *Hub) dispatch(in engine.Incoming) {
 			c.push(e)
 		}
 	}
+}
+
+// event reads what came. One bad sender must not close anybody's connection.
+func (h *Hub) event(group string, body []byte, offset uint64) (Event, bool) {
+	e, err := ReadEvent(body)
+	if err != nil {
+		h.stats.Bad.Add(1)
+		h.log.Warn("event that cannot be read", "group", group, "err", err)
+		return Event{}, false
+	}
+	e.group, e.offset = group, offset
+	return e, true
+}
+
+// inOrder reads what was missed before a kept message, and reports whether that
+// is still to be handed out.
+func (h *Hub) inOrder(ctx context.Context, in engine.Incoming) bool {
+	if seen, known := h.seen(in.Group); known && in.Before > seen {
+		h.missed(ctx, in.Group)
+	}
+	return h.hand(in.Group, in.Offset)
 }
 
 // handOut hands an event to the connections of a group in this process.
@@ -204,8 +239,8 @@ func (h *Hub) Send(ctx context.Context, channel string, e Event) error {
 }
 
 // GroupSend sends an event to all connections of a group.
-func (h *Hub) GroupSend(ctx context.Context, group string, e Event) error {
-	return GroupSend(ctx, h.layer, group, e)
+func (h *Hub) GroupSend(ctx context.Context, group string, e Event, opts ...SendOption) error {
+	return GroupSend(ctx, h.layer, group, e, opts...)
 }
 
 // Send sends an event to one channel. It needs no hub: a task or a command
@@ -219,8 +254,22 @@ func Send(ctx context.Context, layer engine.Layer, channel string, e Event) erro
 }
 
 // GroupSend sends an event to all connections of a group. It needs no hub.
-func GroupSend(ctx context.Context, layer engine.Layer, group string, e Event) error {
-	if err := layer.GroupSend(ctx, []engine.LayerMessage{{To: group, Body: e.body}})[0]; err != nil {
+func GroupSend(ctx context.Context, layer engine.Layer, group string, e Event, opts ...SendOption) error {
+	var s sending
+	for _, o := range opts {
+		o(&s)
+	}
+	msgs := []engine.LayerMessage{{To: group, Body: e.body}}
+	var err error
+	switch {
+	case s.keep < 0:
+		err = fmt.Errorf("it cannot be kept for %v", s.keep)
+	case s.keep > 0:
+		err = layer.GroupKeep(ctx, msgs, s.keep)[0]
+	default:
+		err = layer.GroupSend(ctx, msgs)[0]
+	}
+	if err != nil {
 		return fmt.Errorf("channels: send to group %s: %w", group, err)
 	}
 	return nil

@@ -8,16 +8,16 @@ import (
 	"testing/synctest"
 )
 
-// follower is a consumer that follows a group by a relay.
-type follower struct {
+// fan is a consumer that follows a group by a relay.
+type fan struct {
 	Base
 	relay *Relay
 	calls atomic.Int32
 }
 
-func (f *follower) Connect(ctx context.Context, c *Conn) error { return c.Follow(ctx, "room", f.relay) }
+func (f *fan) Connect(ctx context.Context, c *Conn) error { return c.Follow(ctx, "room", f.relay) }
 
-func (f *follower) Event(context.Context, *Conn, Event) error {
+func (f *fan) Event(context.Context, *Conn, Event) error {
 	f.calls.Add(1)
 	return nil
 }
@@ -38,7 +38,7 @@ func TestARelayRendersOnceForAllItsFollowers(t *testing.T) {
 			}
 			return Message{Text: true, Data: []byte(s.Message)}, err
 		})
-		consumer := &follower{relay: relay}
+		consumer := &fan{relay: relay}
 		ann, annDone := serve(t, h, consumer)
 		bob, _ := serve(t, h, consumer)
 		synctest.Wait()

@@ -70,6 +70,14 @@ func (t *transport) WriteShared(m *channels.Shared) error {
 	return t.conn.WriteShared(m)
 }
 
+// Flush waits until all that was written before is in the kernel's hands.
+func (t *transport) Flush(ctx context.Context) error {
+	if t.conn == nil {
+		return errNotAccepted
+	}
+	return t.conn.push.Flush(ctx)
+}
+
 func (t *transport) Close(code int, reason string) error {
 	if t.conn == nil {
 		return fmt.Errorf("ws: close: %w", errNotAccepted)

@@ -176,7 +176,9 @@ func TestWhatConnectDecides(t *testing.T) {
 		{"accepts", func(context.Context, *channels.Conn) error { return nil }, 101, ""},
 		{"chooses a subprotocol", func(_ context.Context, c *channels.Conn) error { return c.Accept("two") }, 101, "two"},
 		{"chooses one that was not offered", func(_ context.Context, c *channels.Conn) error { return c.Accept("three") }, 500, ""},
-		{"refuses", func(context.Context, *channels.Conn) error { return &channels.Refused{Status: 401, Reason: "who are you?"} }, 401, ""},
+		{"refuses", func(context.Context, *channels.Conn) error {
+			return &channels.Refused{Status: 401, Reason: "who are you?"}
+		}, 401, ""},
 		{"fails", func(context.Context, *channels.Conn) error { return io.ErrUnexpectedEOF }, 500, ""},
 		{"panics", func(context.Context, *channels.Conn) error { panic("no luck") }, 500, ""},
 		{"writes too early", func(ctx context.Context, c *channels.Conn) error { return c.WriteText(ctx, "hi") }, 500, ""},

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/cli"
 	"github.com/rhubarb-go/rhubarb/sse"
 )
@@ -60,7 +61,12 @@ func (c *command) Run(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	workers := newSupervisor([]string{"worker-1", "worker-2"}, starter(self, env), env.Log)
-	srv, err := newServer(app, workers, env.Log, loopback(ln.Addr()))
+	hub, err := channels.Open(ctx, app.Engines().Layer, &channels.Options{Logger: env.Log})
+	if err != nil {
+		return err
+	}
+	defer hub.Close()
+	srv, err := newServer(app, hub, workers, env.Log, loopback(ln.Addr()))
 	if err != nil {
 		return err
 	}
@@ -70,6 +76,7 @@ func (c *command) Run(ctx context.Context, env *cli.Env) error {
 	env.Log.Info("the demo is open", "url", "http://"+shown(c.Addr, ln.Addr()), "pid", os.Getpid())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return workers.Run(ctx) })
+	group.Go(func() error { return hub.Run(ctx) })
 	group.Go(func() error { return srv.board.Run(ctx) })
 	group.Go(func() error { return serve(ctx, ln, srv, env.Log) })
 	return group.Wait()

@@ -58,6 +58,8 @@ func TestScreenshots(t *testing.T) {
 			b := browse(t, d.url, shot.width, shot.height)
 			b.do(prefer(shot.scheme))
 			b.click("story-start")
+			tell(b, "The rhubarb is growing in the dark.")
+			tell(b, "One can hear it, they say.")
 			b.until(words(62))
 			b.click("flaky-start")
 			b.until(says("flaky-attempts", "attempt 2"))

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/gateway"
 	"github.com/rhubarb-go/rhubarb/sse"
+	"github.com/rhubarb-go/rhubarb/ws"
 )
 
 //go:embed page/index.html page/page.css page/page.js
@@ -35,19 +37,25 @@ type server struct {
 	log     *slog.Logger
 	handler http.Handler
 	streams sse.Drain
+	edge    *ws.Server
 }
 
-func newServer(app *rhubarb.App, workers *supervisor, log *slog.Logger, local bool) (*server, error) {
+func newServer(app *rhubarb.App, hub *channels.Hub, workers *supervisor, log *slog.Logger, local bool) (*server, error) {
+	edge, err := ws.New(&ws.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
 	g, err := gateway.New(app, &gateway.Options{Tasks: tasks, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	s := &server{app: app, workers: workers, gateway: g, local: local, log: log}
+	s := &server{app: app, workers: workers, gateway: g, local: local, log: log, edge: edge}
 	s.board = newBoard(s.numbers, log)
 	mux := http.NewServeMux()
 	mux.Handle("/tasks/", g)
 	mux.Handle("GET /openapi.json", g)
 	mux.Handle("GET /metrics", g)
+	mux.Handle("GET /ws/chat/{room}/", edge.Handler(hub, func() channels.Consumer { return new(chat) }))
 	mux.HandleFunc("GET /sse/", s.clock)
 	mux.HandleFunc("GET /numbers", s.watch)
 	mux.HandleFunc("POST /bulk", s.bulk)
@@ -82,8 +90,9 @@ func ownName(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// Drain ends streams, so that the server can shut down.
+// Drain ends streams and connections, so that the server can shut down.
 func (s *server) Drain(ctx context.Context) {
+	s.edge.Drain(ctx, 0)
 	s.streams.Close(ctx, 0)
 	s.gateway.Drain(ctx, 0)
 }

@@ -315,6 +315,85 @@ function newWorker(name) {
   return row;
 }
 
+// Room is a chat over a bare WebSocket. After a break it goes on after the last
+// line it has.
+class Room {
+  static names = ["Ash", "Basil", "Clover", "Dill", "Fern", "Hazel", "Ivy", "Juniper", "Linden", "Maple", "Olive", "Poppy", "Rowan", "Sage", "Violet"];
+  guests = new Set();
+  pause = 500;
+
+  constructor(path) {
+    this.path = path;
+    const n = Math.floor(Math.random() * 10000);
+    this.name = sessionStorage.getItem("name") ?? `${Room.names[n % Room.names.length]} ${n % 100}`;
+    sessionStorage.setItem("name", this.name);
+    say("chat-name", this.name);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden && !this.socket) this.open(); });
+    // A browser may keep a page that was left, and its connection with it.
+    addEventListener("pagehide", () => { this.socket?.close(); });
+    addEventListener("pageshow", (e) => { if (e.persisted && !this.socket) this.open(); });
+    this.open();
+  }
+
+  open() {
+    clearTimeout(this.timer);
+    const query = new URLSearchParams({ name: this.name });
+    if (this.last) query.set("last_event_id", this.last);
+    this.socket = new WebSocket(`${this.path}?${query}`);
+    this.socket.onopen = () => { this.pause = 500; };
+    this.socket.onmessage = (e) => this.hear(JSON.parse(e.data));
+    this.socket.onclose = (e) => this.closed(e);
+  }
+
+  closed(e) {
+    this.socket = null;
+    say("chat-status", "Away, coming back by itself.");
+    const hint = Number(/retry=(\d+)/.exec(e.reason)?.[1]); // a deploy spreads those who return
+    const wait = hint || Math.random() * this.pause;
+    this.pause = Math.min(this.pause * 2, 10000);
+    this.timer = setTimeout(() => this.open(), wait);
+  }
+
+  hear({ message, from, id, present, joined, left, error }) {
+    if (error) return say("chat-status", error);
+    if (message !== undefined) {
+      if (id) this.last = id;
+      return this.show(message, from);
+    }
+    if (present) this.guests = new Set(present);
+    if (joined) this.guests.add(joined);
+    if (left) this.guests.delete(left);
+    const others = [...this.guests].filter((g) => g !== this.name).sort();
+    say("chat-status", others.length ? `Here with you: ${others.join(", ")}.` : "Only you are here: open a second window.");
+  }
+
+  show(message, from) {
+    const row = document.createElement("li");
+    const who = document.createElement("b");
+    who.textContent = from ?? "somebody";
+    row.className = from === this.name ? "mine" : "";
+    row.append(who, " ", message);
+    const log = $("chat-log");
+    log.append(row);
+    while (log.childElementCount > 100) log.firstChild.remove();
+    log.scrollTop = log.scrollHeight;
+  }
+
+  say(message) {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify({ message }));
+    return true;
+  }
+}
+
+const room = new Room(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/chat/garden/`);
+
+$("chat-form").addEventListener("submit", (e) => {
+  e.preventDefault();
+  if (room.say($("chat-text").value)) $("chat-text").value = "";
+  else say("chat-status", "Not connected: wait a moment and say it again.");
+});
+
 $("bulk").addEventListener("click", guarded("bulk-status", async () => {
   const { sent, ms } = await post("/bulk");
   say("bulk-status", `${sent.toLocaleString("en")} tasks accepted in ${ms} ms.`);

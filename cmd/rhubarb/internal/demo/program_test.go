@@ -133,7 +133,7 @@ var (
 // What the page shows as the Go behind it is in these files, line by line.
 func TestPageShowsTheRealSource(t *testing.T) {
 	var source string
-	for _, name := range []string{"tasks.go", "server.go"} {
+	for _, name := range []string{"tasks.go", "server.go", "chat.go"} {
 		raw, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -146,8 +146,8 @@ func TestPageShowsTheRealSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := snippet.FindAllSubmatch(page, -1)
-	if len(shown) != 5 {
-		t.Errorf("got %d pieces of source, want 5", len(shown))
+	if len(shown) != 6 {
+		t.Errorf("got %d pieces of source, want 6", len(shown))
 	}
 	for _, s := range shown {
 		for line := range strings.Lines(html.UnescapeString(string(s[1]))) {

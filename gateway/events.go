@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rhubarb-go/rhubarb/sse"
+	"github.com/rhubarb-go/rhubarb/ws"
 )
 
 // follow serves a task's stream as server-sent events. A task that nobody has
@@ -16,10 +18,45 @@ func (g *Gateway) follow(w http.ResponseWriter, r *http.Request) {
 		g.fail(w, r, err)
 		return
 	}
-	sse.ServeStream(w, r, g.app.Result(id).Stream(), &sse.StreamOptions{
-		Options: sse.Options{Private: true, Origins: sse.Origins{Allow: g.opts.Origins}, Drain: &g.streams},
-		Stats:   &g.stats, Logger: g.log,
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	leave, err := g.connection(r, func(string) { cancel() })
+	if err != nil {
+		g.fail(w, r, err)
+		return
+	}
+	defer leave()
+	sse.ServeStream(w, r.WithContext(ctx), g.app.Result(id).Stream(), &sse.StreamOptions{
+		Options: g.streamOptions(r), Stats: &g.stats, Logger: g.log,
 	})
+}
+
+func (g *Gateway) streamOptions(r *http.Request) sse.Options {
+	return sse.Options{Private: true, Origins: sse.Origins{Allow: g.opts.Origins}, Drain: &g.streams, Until: callerOf(r).until()}
+}
+
+// socketCollectors shows what happened to WebSockets.
+func socketCollectors(s *ws.Stats) []prometheus.Collector {
+	total := func(name, help, cause string, n func() uint64) prometheus.Collector {
+		opts := prometheus.CounterOpts{Name: "rhubarb_ws_" + name + "_total", Help: help}
+		if cause != "" {
+			opts.ConstLabels = prometheus.Labels{"cause": cause}
+		}
+		return prometheus.NewCounterFunc(opts, func() float64 { return float64(n()) })
+	}
+	out := []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rhubarb_ws_connections", Help: "Open WebSockets."},
+			func() float64 { return float64(s.Open.Load()) }),
+		total("opened", "WebSockets opened.", "", s.Opened.Load),
+		total("refused", "Handshakes refused, by cause.", "handshake", s.BadHandshake.Load),
+		total("refused", "Handshakes refused, by cause.", "origin", s.BadOrigin.Load),
+		total("refused", "Handshakes refused, by cause.", "busy", s.Busy.Load),
+		total("refused", "Handshakes refused, by cause.", "application", s.Refused.Load),
+	}
+	for _, cause := range ws.Causes() {
+		out = append(out, total("closed", "WebSockets closed, by cause.", cause.String(), func() uint64 { return s.Closed(cause) }))
+	}
+	return out
 }
 
 // streamCollectors shows what happened to event streams.

@@ -13,7 +13,9 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/channels"
+	"github.com/rhubarb-go/rhubarb/gateway/auth"
 	"github.com/rhubarb-go/rhubarb/sse"
+	"github.com/rhubarb-go/rhubarb/ws"
 )
 
 // Options configures a Gateway. The zero value is ready to use.
@@ -27,7 +29,7 @@ type Options struct {
 	Unknown Unknown
 
 	// Token, if set, is needed as a bearer token on every route but the health
-	// checks.
+	// checks, unless Auth lets a request pass.
 	Token string
 
 	// Origins are further sites, for example "https://app.example.org", whose
@@ -47,6 +49,24 @@ type Options struct {
 
 	// Groups says which groups are open. Nil means all.
 	Groups func(name string) bool
+
+	// Keep says for how long what clients send to a group is kept in its
+	// history; zero is not at all. Nil keeps nothing.
+	Keep func(group string) time.Duration
+
+	// Auth finds out who makes a request, and what they may do. Nil lets
+	// everyone do everything, or only those who have the Token. With both, the
+	// token is for administration: it opens everything, and alone it opens
+	// /metrics and /users.
+	Auth auth.Authenticator
+
+	// Tickets, if set, issues tickets at POST /tickets. For them to count, have
+	// Auth try it as well.
+	Tickets *auth.Tickets
+
+	// Connections, if set, bounds the event streams and WebSockets of each user
+	// and ends them at POST /users/{user}/kick.
+	Connections *auth.Limiter
 
 	// Prefix is the path under which the gateway is mounted, for example
 	// "/api", without a slash at the end. Empty means the root.
@@ -96,6 +116,7 @@ type Gateway struct {
 	stats   sse.Stats
 
 	streams sse.Drain
+	edge    *ws.Server
 	done    chan struct{} // closed by Drain
 	drain   sync.Once
 }
@@ -125,7 +146,11 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 	if g.openAPI, err = g.describe(); err != nil {
 		return nil, fmt.Errorf("gateway: new: describe tasks: %w", err)
 	}
-	g.metrics = newMetrics(app, g.tasks, &g.stats)
+	g.edge, err = ws.New(&ws.Options{Origins: g.opts.Origins, Subprotocols: []string{protocol}, MaxMessage: int(min(g.opts.MaxBody, 64<<10)), Logger: g.log})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: new: %w", err)
+	}
+	g.metrics = newMetrics(app, g.tasks, &g.stats, g.edge.Stats())
 	g.routes()
 	return g, nil
 }
@@ -168,46 +193,79 @@ func (g *Gateway) Metrics() *Metrics { return g.metrics }
 // ServeHTTP answers a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
-// Drain ends long polls and, spread over the grace, event streams, so that an
-// http.Server can shut down, for which call it before. Clients come back by
+// Drain ends long polls and, spread over the grace, event streams and
+// WebSockets, so that an http.Server can shut down, for which call it before. Clients come back by
 // themselves, to another process. Readiness is over at once. It returns when
 // all are closed; when ctx ends it closes the rest at once.
 func (g *Gateway) Drain(ctx context.Context, grace time.Duration) {
 	g.drain.Do(func() { close(g.done) })
+	var both sync.WaitGroup
+	both.Go(func() { g.edge.Drain(ctx, grace) })
 	g.streams.Close(ctx, grace)
+	both.Wait()
 }
 
 // route is what a path does, by method.
 type route struct {
-	path string
-	open bool // needs no token
-	raw  bool // its handler needs the connection itself: nothing is wrapped
-	by   map[string]http.HandlerFunc
+	path  string
+	open  bool // needs no permission
+	admin bool // needs the gateway's token, if there is any
+	raw   bool // its handler needs the connection itself: nothing is wrapped
+	by    map[string]http.HandlerFunc
+
+	needs map[string]auth.Action // on what the path's last name says
+}
+
+// name is what a request's permission must be for.
+func (rt route) name(r *http.Request) string {
+	if group := r.PathValue("group"); group != "" {
+		return group
+	}
+	return r.PathValue("id")
+}
+
+func get(h http.HandlerFunc) map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{http.MethodGet: h, http.MethodHead: h}
+}
+
+func post(h http.HandlerFunc) map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{http.MethodPost: h}
+}
+
+// needs is the permission to read and to change.
+func needs(read, change auth.Action) map[string]auth.Action {
+	return map[string]auth.Action{http.MethodGet: read, http.MethodHead: read, http.MethodPost: change}
 }
 
 func (g *Gateway) routes() {
-	get := func(h http.HandlerFunc) map[string]http.HandlerFunc {
-		return map[string]http.HandlerFunc{http.MethodGet: h, http.MethodHead: h}
-	}
-	post := func(h http.HandlerFunc) map[string]http.HandlerFunc {
-		return map[string]http.HandlerFunc{http.MethodPost: h}
-	}
 	tasks := get(g.state)
 	tasks[http.MethodPost] = g.call
+	stream := needs(auth.ReadStream, auth.RevokeTask)
 	all := []route{
-		{path: "/tasks/{id}", by: tasks},
-		{path: "/tasks/{id}/events", raw: true, by: get(g.follow)},
-		{path: "/tasks/{id}/revoke", by: post(g.revoke)},
+		{path: "/tasks/{id}", by: tasks, needs: needs(auth.ReadStream, auth.CallTask)},
+		{path: "/tasks/{id}/events", raw: true, by: get(g.follow), needs: stream},
+		{path: "/tasks/{id}/ws", raw: true, by: get(g.followSocket), needs: stream},
+		{path: "/tasks/{id}/revoke", by: post(g.revoke), needs: stream},
 		{path: "/openapi.json", by: get(g.document)},
-		{path: "/metrics", by: get(g.metrics.handler().ServeHTTP)},
+		{path: "/metrics", admin: true, by: get(g.metrics.handler().ServeHTTP)},
 		{path: "/healthz", open: true, by: get(g.health)},
 		{path: "/readyz", open: true, by: get(g.ready)},
+	}
+	if g.opts.Tickets != nil {
+		all = append(all, route{path: "/tickets", by: post(g.ticket)})
+	}
+	if g.opts.Connections != nil {
+		all = append(all, route{path: "/users/{user}/kick", admin: true, by: post(g.kick)})
 	}
 	if g.opts.Hub != nil {
 		group := get(g.members)
 		group[http.MethodPost] = g.publish
-		all = append(all, route{path: "/groups/{group}", by: group},
-			route{path: "/groups/{group}/events", raw: true, by: get(g.listen)})
+		may := needs(auth.ReadGroup, auth.WriteGroup)
+		sockets := g.edge.Handler(g.opts.Hub, func() channels.Consumer { return &socket{g: g, leave: func() {}} })
+		all = append(all,
+			route{path: "/groups/{group}", by: group, needs: may},
+			route{path: "/groups/{group}/events", raw: true, by: get(g.listen), needs: may},
+			route{path: "/groups/{group}/ws", raw: true, by: get(sockets.ServeHTTP), needs: may})
 	}
 	for _, rt := range all {
 		g.mux.Handle(g.opts.Prefix+rt.path, g.guard(rt))

@@ -6,15 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/engine"
-	"github.com/rhubarb-go/rhubarb/sse"
 )
-
-// leaveWait bounds leaving a group whose listener has gone.
-const leaveWait = 5 * time.Second
 
 // group is the group that a request is about.
 func (g *Gateway) group(r *http.Request) (string, error) {
@@ -31,12 +26,16 @@ func (g *Gateway) group(r *http.Request) (string, error) {
 // publish sends an event to a group.
 func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) {
 	name, err := g.group(r)
+	var body []byte
+	if err == nil {
+		body, err = g.readBody(w, r)
+	}
 	var e channels.Event
 	if err == nil {
-		e, err = g.readEvent(w, r)
+		e, err = eventOf(body)
 	}
 	if err == nil {
-		err = g.opts.Hub.GroupSend(r.Context(), name, e)
+		err = g.groupSend(r.Context(), name, e)
 	}
 	if err != nil {
 		g.fail(w, r, err)
@@ -45,11 +44,19 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, "application/json", http.StatusAccepted, map[string]string{"group": name})
 }
 
-func (g *Gateway) readEvent(w http.ResponseWriter, r *http.Request) (channels.Event, error) {
-	body, err := g.readBody(w, r)
-	if err != nil {
-		return channels.Event{}, err
+// groupSend keeps the event if the group's events are to be kept.
+func (g *Gateway) groupSend(ctx context.Context, group string, e channels.Event) error {
+	var opts []channels.SendOption
+	if g.opts.Keep != nil {
+		if age := g.opts.Keep(group); age > 0 {
+			opts = append(opts, channels.Keep(age))
+		}
 	}
+	return g.opts.Hub.GroupSend(ctx, group, e, opts...)
+}
+
+// eventOf reads an event of a client. What is wrong with it is a problem.
+func eventOf(body []byte) (channels.Event, error) {
 	if at := invalidUTF8(body); at >= 0 {
 		return channels.Event{}, problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf("the body is not UTF-8: byte 0x%02x at %s", body[at], place(body, at))}
 	}
@@ -85,72 +92,4 @@ func (g *Gateway) members(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, "application/json", http.StatusOK, map[string]any{"group": name, "members": list})
-}
-
-// listen follows a group as server-sent events: each is a message whose data
-// is the event as JSON, its type included. There is nothing to go on from
-// after a reconnection: the layer keeps no history.
-func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
-	name, err := g.group(r)
-	if err != nil {
-		g.fail(w, r, err)
-		return
-	}
-	l := &listener{g: g, group: name, open: make(chan struct{})}
-	ch, err := g.opts.Hub.Open(l.hear)
-	if err == nil {
-		defer l.leave(r, ch)
-		err = ch.Join(r.Context(), name) // before the client is told that it listens
-	}
-	if err != nil {
-		close(l.open)
-		g.fail(w, r, err)
-		return
-	}
-	l.conn, err = sse.Upgrade(w, r, &sse.Options{Private: true, Origins: sse.Origins{Allow: g.opts.Origins}, Drain: &g.streams})
-	close(l.open)
-	if err != nil { // it was answered
-		return
-	}
-	defer l.conn.Close()
-	g.stats.Opened.Add(1)
-	g.stats.Open.Add(1)
-	defer g.stats.Open.Add(-1)
-	<-l.conn.Context().Done()
-}
-
-// listener is one connection that follows a group.
-type listener struct {
-	g     *Gateway
-	group string
-	open  chan struct{} // closed when conn is there, or will not be
-	conn  *sse.Conn
-}
-
-func (l *listener) hear(e channels.Event) {
-	<-l.open
-	if l.conn == nil {
-		return
-	}
-	raw, err := e.JSON()
-	if err != nil {
-		l.g.log.Warn("an event that JSON cannot say", "group", l.group, "err", err)
-		return
-	}
-	if err := l.conn.Send(sse.Event{Data: string(raw)}); err != nil { // it ends by itself
-		if errors.Is(err, sse.ErrSlow) {
-			l.g.stats.Slow.Add(1)
-		}
-		return
-	}
-	l.g.stats.Events.Add(1)
-	l.g.stats.Bytes.Add(uint64(len(raw)))
-}
-
-func (l *listener) leave(r *http.Request, ch *channels.Channel) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), leaveWait)
-	defer cancel()
-	if err := ch.Close(ctx); err != nil && !errors.Is(err, engine.ErrClosed) {
-		l.g.log.Warn("leave a group", "group", l.group, "err", err)
-	}
 }

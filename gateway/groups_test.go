@@ -16,7 +16,7 @@ import (
 )
 
 // openGroups serves groups whose names begin with "chat.".
-func openGroups(t *testing.T) (*site, *channels.Hub) {
+func openGroups(t *testing.T, more ...func(*gateway.Options)) (*site, *channels.Hub) {
 	t.Helper()
 	e := memengine.New()
 	t.Cleanup(func() { e.Close() })
@@ -33,9 +33,11 @@ func openGroups(t *testing.T) (*site, *channels.Hub) {
 	})
 	t.Cleanup(run.Wait)
 	t.Cleanup(stop)
-	return openOn(t, engine.All(e), gateway.Options{
-		Hub: hub, Groups: func(name string) bool { return strings.HasPrefix(name, "chat.") },
-	}), hub
+	opts := gateway.Options{Hub: hub, Groups: func(name string) bool { return strings.HasPrefix(name, "chat.") }}
+	for _, m := range more {
+		m(&opts)
+	}
+	return openOn(t, engine.All(e), opts), hub
 }
 
 // follow opens an event stream.

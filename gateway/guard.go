@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -31,7 +32,14 @@ func (g *Gateway) guard(rt route) http.Handler {
 			count.WriteHeader(http.StatusNoContent)
 			return
 		}
-		if p, ok := g.refuse(rt, r); ok {
+		p, ok := g.refuse(rt, r)
+		if !ok {
+			known, err := g.identify(rt, r)
+			if ok = errors.As(err, &p); !ok {
+				r = known
+			}
+		}
+		if ok {
 			if p.Status == http.StatusMethodNotAllowed {
 				count.Header().Set("Allow", methods)
 			}
@@ -66,9 +74,6 @@ func (g *Gateway) refuse(rt route, r *http.Request) (problem, bool) {
 	if err := g.cross.Check(r); err != nil {
 		return problem{Status: http.StatusForbidden, Detail: "the request comes from a page of another site: " +
 			"add its origin to the gateway's Origins if it may call"}, true
-	}
-	if !rt.open && g.opts.Token != "" && !g.authorized(rt, r) {
-		return problem{Status: http.StatusUnauthorized, Detail: "send the token as Authorization: Bearer <token>"}, true
 	}
 	return problem{}, false
 }

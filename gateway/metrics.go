@@ -14,6 +14,7 @@ import (
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/sse"
+	"github.com/rhubarb-go/rhubarb/ws"
 )
 
 // Metrics are the numbers of /metrics, in a registry of their own. Its methods
@@ -29,7 +30,7 @@ type Metrics struct {
 	took     *prometheus.HistogramVec
 }
 
-func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams *sse.Stats) *Metrics {
+func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams *sse.Stats, sockets *ws.Stats) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), tasks: tasks,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -51,6 +52,7 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams 
 		collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(streamCollectors(streams)...)
+	m.registry.MustRegister(socketCollectors(sockets)...)
 	return m
 }
 

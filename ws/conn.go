@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -183,6 +184,15 @@ func (c *Conn) WriteShared(s *channels.Shared) error {
 		return err
 	}
 	return c.send(frame)
+}
+
+// Flush waits until all that was written before is in the kernel's hands. The
+// error is why the connection ended before that, or the context's cause.
+func (c *Conn) Flush(ctx context.Context) error {
+	if err := c.push.Flush(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return nil
 }
 
 func (c *Conn) send(frame []byte) error {

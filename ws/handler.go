@@ -75,7 +75,7 @@ func (t *transport) Flush(ctx context.Context) error {
 	if t.conn == nil {
 		return errNotAccepted
 	}
-	return t.conn.push.Flush(ctx)
+	return t.conn.Flush(ctx)
 }
 
 func (t *transport) Close(code int, reason string) error {

@@ -23,6 +23,7 @@ type Server struct {
 	conns   map[*Conn]struct{}
 	closing bool
 	empty   chan struct{} // closed when closing and no connection is left
+	isEmpty sync.Once
 }
 
 // New makes a server. Nil options are the defaults; options that contradict
@@ -55,7 +56,7 @@ func (s *Server) remove(c *Conn) {
 	defer s.mu.Unlock()
 	delete(s.conns, c)
 	if s.closing && len(s.conns) == 0 {
-		close(s.empty)
+		s.isEmpty.Do(func() { close(s.empty) })
 	}
 }
 
@@ -63,7 +64,7 @@ func (s *Server) remove(c *Conn) {
 // with another hint when to come back ("retry=" and milliseconds, in the
 // reason), and refuses later ones. It returns when all have gone and their
 // consumers have ended; when ctx ends the rest are dropped. http.Server knows
-// nothing of WebSockets, so call it before Shutdown. Only one call may be made.
+// nothing of WebSockets, so call it before Shutdown.
 func (s *Server) Drain(ctx context.Context, grace time.Duration) {
 	s.mu.Lock()
 	s.closing = true
@@ -72,7 +73,7 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) {
 		conns = append(conns, c)
 	}
 	if len(conns) == 0 {
-		close(s.empty)
+		s.isEmpty.Do(func() { close(s.empty) })
 	}
 	s.mu.Unlock()
 	s.sendAway(ctx, conns, max(grace, 0))

@@ -3,9 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -70,12 +68,7 @@ func TestBadGroupCommands(t *testing.T) {
 
 func TestServeOpensTheGroupsThatAreNamed(t *testing.T) {
 	s := open(t)
-	errs := watched()
-	s.until("serve", func(ctx context.Context) error {
-		s.p.Run(ctx, []string{"serve", "--addr", "127.0.0.1:0", "--group", "chat.*"}, io.Discard, errs)
-		return nil
-	})
-	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(errs.has(t, "msg=serving url="))
+	url := s.served("--group", "chat.*")
 	tail, listening := watched(), watched()
 	s.until("tail", func(ctx context.Context) error {
 		s.p.Run(ctx, []string{"group", "tail", "chat.garden"}, tail, listening)

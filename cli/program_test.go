@@ -150,6 +150,11 @@ func fetch(t *testing.T, method, url, body string) response {
 		return response{Response: &http.Response{}}
 	}
 	req.Header.Set("Content-Type", "application/json")
+	return do(t, req)
+}
+
+func do(t *testing.T, req *http.Request) response {
+	t.Helper()
 	tr := &http.Transport{DisableKeepAlives: true}
 	res, err := tr.RoundTrip(req)
 	if err != nil { // the server may be gone already

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,15 +24,17 @@ import (
 
 type serveCmd struct {
 	workerFlags
+	edgeFlags
 
-	Addr    string   `name:"addr" default:"localhost:8080" help:"Address to listen on (${default})."`
-	Worker  bool     `name:"worker" help:"Run tasks in this process as well."`
-	AnyTask bool     `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
-	Token   string   `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
-	Origins []string `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
-	Hosts   []string `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
-	Groups  []string `name:"group" placeholder:"NAME" help:"A group of connections to open over HTTP, or a pattern such as 'chat.*' (none). May be repeated."`
-	MaxBody int64    `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
+	Addr    string        `name:"addr" default:"localhost:8080" help:"Address to listen on (${default})."`
+	Worker  bool          `name:"worker" help:"Run tasks in this process as well."`
+	AnyTask bool          `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
+	Token   string        `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
+	Origins []string      `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
+	Hosts   []string      `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
+	Groups  []string      `name:"group" placeholder:"NAME" help:"A group of connections to open over HTTP, or a pattern such as 'chat.*' (none). May be repeated."`
+	Keep    time.Duration `name:"keep" default:"0s" placeholder:"TIME" help:"For how long groups keep what clients send to them, for those who come back (${default}: not at all)."`
+	MaxBody int64         `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
 }
 
 // Run serves until ctx ends.
@@ -47,7 +50,21 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer ln.Close()
-	if c.Token == "" && len(c.Hosts) == 0 && loopback(ln.Addr()) {
+	if err := c.guard(opts); err != nil {
+		return err
+	}
+	if opts.Keep, err = keepFor(c.Keep); err != nil {
+		return err
+	}
+	secure, err := c.tlsConfig()
+	if err != nil {
+		return err
+	}
+	if secure != nil {
+		ln = tls.NewListener(ln, secure)
+	}
+	open := c.Token == "" && opts.Auth == nil
+	if open && len(c.Hosts) == 0 && loopback(ln.Addr()) {
 		opts.Hosts = []string{"localhost", "127.0.0.1", "::1"}
 	}
 	if c.AnyTask {
@@ -71,8 +88,8 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	if c.Token == "" && !loopback(ln.Addr()) {
-		env.Log.Warn("everyone who reaches this address may call tasks: set RHUBARB_HTTP_TOKEN or listen on localhost", "addr", ln.Addr().String())
+	if open && !loopback(ln.Addr()) {
+		env.Log.Warn("everyone who reaches this address may call tasks: set RHUBARB_HTTP_TOKEN or a key for tokens, or listen on localhost", "addr", ln.Addr().String())
 	}
 	return c.all(ctx, ln, g, w, opts.Hub, app, env)
 }
@@ -113,7 +130,7 @@ func (c *serveCmd) all(ctx context.Context, ln net.Listener, g *gateway.Gateway,
 	if w != nil {
 		group.Go(func() error { return c.run(ctx, w, app, env) })
 	}
-	env.Log.Info("serving", "url", "http://"+ln.Addr().String(), "tasks", len(env.Tasks))
+	env.Log.Info("serving", "url", c.scheme()+"://"+ln.Addr().String(), "tasks", len(env.Tasks))
 	return group.Wait()
 }
 

@@ -5,6 +5,13 @@
 //	GET  /tasks/{id}            its state; ?wait=30s waits for the end
 //	GET  /tasks/{id}/events     its stream as server-sent events
 //	POST /tasks/{id}/revoke     stop it: 202
+//	GET  /tasks/{id}/ws         the same over WebSocket
+//	POST /groups/{group}        send an event to a group: 202
+//	GET  /groups/{group}        who is present
+//	GET  /groups/{group}/events what is sent to it, as server-sent events
+//	GET  /groups/{group}/ws     the same over WebSocket, both ways
+//	POST /tickets               a permission for one thing, for a URL
+//	POST /users/{user}/kick     end a user's connections
 //	GET  /openapi.json          all of this, with a schema per task
 //	GET  /healthz, /readyz      alive; able to work
 //	GET  /metrics               Prometheus
@@ -38,14 +45,17 @@
 // # Who may call
 //
 // With [Options].Token set, every route but the two health checks needs it as
-// a bearer token; an EventSource, which cannot send headers, may give it to
-// /events as the query parameter access_token. Requests that change something
+// a bearer token; an EventSource and a WebSocket, which cannot send headers, may
+// give it to /events and /ws as the query parameter access_token. With
+// [Options].Auth set there are users, each of whom may do what their grant says,
+// asked anew at each request; package auth has the kinds. Requests that change something
 // are refused when a browser says that they come from another site, and no
 // other site may read answers, unless it is among [Options].Origins.
 //
 // # Reading the source
 //
 // [New] and the routes in gateway.go, who may pass in guard.go, how a call is
-// read in request.go and checked in check.go, the handlers in tasks.go and
-// events.go, and the document in openapi.go.
+// read in request.go and checked in check.go, the handlers in tasks.go,
+// events.go, groups.go, listen.go and socket.go, who may do what in access.go,
+// and the document in openapi.go.
 package gateway

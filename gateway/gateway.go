@@ -194,9 +194,9 @@ func (g *Gateway) Metrics() *Metrics { return g.metrics }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
 // Drain ends long polls and, spread over the grace, event streams and
-// WebSockets, so that an http.Server can shut down, for which call it before. Clients come back by
-// themselves, to another process. Readiness is over at once. It returns when
-// all are closed; when ctx ends it closes the rest at once.
+// WebSockets, so that an http.Server can shut down: call it before. Clients come
+// back by themselves, to another process. Readiness is over at once. It returns
+// when all are closed; when ctx ends it closes the rest at once.
 func (g *Gateway) Drain(ctx context.Context, grace time.Duration) {
 	g.drain.Do(func() { close(g.done) })
 	var both sync.WaitGroup

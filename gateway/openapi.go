@@ -28,6 +28,7 @@ func (g *Gateway) describe() ([]byte, error) {
 	paths := object{
 		"/tasks/{id}":        object{"get": stateOperation(), "parameters": []any{ref("parameters", "id")}},
 		"/tasks/{id}/events": object{"get": eventsOperation(), "parameters": []any{ref("parameters", "id")}},
+		"/tasks/{id}/ws":     object{"get": socketOperation("A task's stream."), "parameters": []any{ref("parameters", "id")}},
 		"/tasks/{id}/revoke": object{"post": revokeOperation(), "parameters": []any{ref("parameters", "id")}},
 		"/openapi.json":      object{"get": plainOperation("This document.", "application/json")},
 		"/metrics":           object{"get": plainOperation("Prometheus metrics.", "text/plain")},
@@ -38,6 +39,14 @@ func (g *Gateway) describe() ([]byte, error) {
 		group := []any{ref("parameters", "group")}
 		paths["/groups/{group}"] = object{"get": membersOperation(), "post": publishOperation(), "parameters": group}
 		paths["/groups/{group}/events"] = object{"get": listenOperation(), "parameters": group}
+		paths["/groups/{group}/ws"] = object{"get": socketOperation("A group's events, both ways."), "parameters": group}
+	}
+	if g.opts.Tickets != nil {
+		paths["/tickets"] = object{"post": ticketOperation()}
+	}
+	if g.opts.Connections != nil {
+		paths["/users/{user}/kick"] = object{"post": kickOperation(), "parameters": []any{
+			parameter("path", "user", "The user's name.", object{"type": "string"})}}
 	}
 	if g.opts.Unknown == UnknownAllow {
 		// OpenAPI knows one template per path: a call shares that of the id.
@@ -64,7 +73,7 @@ func (g *Gateway) describe() ([]byte, error) {
 	if g.opts.Prefix != "" {
 		doc["servers"] = []any{object{"url": g.opts.Prefix}}
 	}
-	if g.opts.Token != "" {
+	if g.opts.Token != "" || g.opts.Auth != nil {
 		doc["components"].(object)["securitySchemes"] = object{"token": object{"type": "http", "scheme": "bearer"}}
 		doc["security"] = []any{object{"token": []string{}}}
 		for _, path := range []string{"/healthz", "/readyz"} {
@@ -149,8 +158,50 @@ func membersOperation() object {
 }
 
 func listenOperation() object {
-	return operation("Follow a group as server-sent events, from now on.", "200",
-		response("Messages, each with an event as JSON.", "text/event-stream", object{"type": "string"}), nil)
+	return operation("Follow a group as server-sent events: what it keeps since the given event, then what is new.", "200",
+		response("Messages, each with an event as JSON.", "text/event-stream", object{"type": "string"}), object{
+			"parameters": []any{
+				parameter("header", "Last-Event-ID", "Go on after this event.", object{"type": "string", "maxLength": 128}),
+				lastParameter(),
+			},
+		})
+}
+
+func lastParameter() object {
+	return parameter("query", "last", "Begin with the newest so many that the group keeps.",
+		object{"type": "integer", "minimum": 1, "maximum": engine.HistoryCapacity})
+}
+
+// socketOperation describes the request of a WebSocket, as far as OpenAPI can.
+func socketOperation(summary string) object {
+	return object{
+		"summary": summary + " A WebSocket; subprotocol " + protocol + ": each message is {\"id\", \"event\", \"data\"}.",
+		"parameters": []any{
+			parameter("query", "last_event_id", "Go on after this message.", object{"type": "string", "maxLength": 128}),
+			lastParameter(),
+		},
+		"responses": object{"101": object{"description": "It is a WebSocket now."}, "default": ref("responses", "Problem")},
+	}
+}
+
+func ticketOperation() object {
+	text := object{"type": "string"}
+	return operation("Make a short-lived permission for one thing, to be put into a URL as ?ticket=.", "201",
+		response("The ticket.", "application/json", object{"type": "object", "properties": object{"ticket": text}}), object{
+			"requestBody": object{"content": object{"application/json": object{"schema": object{
+				"type": "object", "required": []string{"action", "name", "seconds"}, "additionalProperties": false,
+				"properties": object{
+					"action":  object{"enum": []string{"read group", "write group", "read stream", "call task", "revoke task"}},
+					"name":    text,
+					"seconds": object{"type": "integer", "minimum": 1},
+				},
+			}}}},
+		})
+}
+
+func kickOperation() object {
+	return operation("End a user's event streams and WebSockets. It needs the operator's token.", "200",
+		response("How many ended.", "application/json", object{"type": "object", "properties": object{"ended": object{"type": "integer"}}}), nil)
 }
 
 // callSchema describes the calls of a task: every required argument by name,

@@ -4,7 +4,8 @@
 //
 // The tasks in tasks.go are what an application would write. The page calls
 // them through package gateway and follows each with a plain EventSource; the
-// rest of the server is a clock, the queue's numbers and a button that kills.
+// rest of the server is a clock, the queue's numbers, a chat room over a bare
+// WebSocket and a button that kills.
 //
 // A worker is the same binary started again by the supervisor, joined to the
 // same data directory. It holds the end of a pipe to the demo: when that
@@ -12,7 +13,7 @@
 //
 // # Reading the source
 //
-// [Command] in demo.go, the tasks in tasks.go, the routes in server.go, the
+// [Command] in demo.go, the tasks in tasks.go, the room in chat.go, the routes in server.go, the
 // numbers in board.go, the processes in supervisor.go and child.go, and the
 // browser's side in page/page.js.
 package demo

@@ -19,7 +19,8 @@ type Options struct {
 // next time.
 const maxParked = 16
 
-// Pool writes to its connections. Its methods may be called at once.
+// Pool writes to its connections. It holds no goroutine while it has none, so
+// that one need not be closed. Its methods may be called at once.
 type Pool struct {
 	flushers int
 	counters counters
@@ -37,7 +38,7 @@ type Pool struct {
 	closed      bool
 
 	jobs chan job
-	quit chan struct{}
+	quit chan struct{}  // closed when no connection is left; then there is a new one
 	wg   sync.WaitGroup // goroutines, and connections until their OnClose has returned
 }
 
@@ -117,6 +118,10 @@ func (p *Pool) remove(c *Conn) {
 		p.newest = c.older
 	}
 	c.older, c.newer = nil, nil
+	if p.open == 0 {
+		close(p.quit)
+		p.quit = make(chan struct{})
+	}
 }
 
 // Close ends all connections at once, with ErrClosed unless they have a reason
@@ -124,10 +129,7 @@ func (p *Pool) remove(c *Conn) {
 // returned.
 func (p *Pool) Close() {
 	p.mu.Lock()
-	if !p.closed {
-		p.closed = true
-		close(p.quit)
-	}
+	p.closed = true
 	all := make([]*Conn, 0, p.open)
 	for c := p.newest; c != nil; c = c.older {
 		all = append(all, c)
@@ -210,11 +212,12 @@ func (p *Pool) work(j job) {
 // park waits for a job, if few do.
 func (p *Pool) park() (job, bool) {
 	p.mu.Lock()
-	if p.parked >= maxParked {
+	if p.parked >= maxParked || p.open == 0 {
 		p.mu.Unlock()
 		return job{}, false
 	}
 	p.parked++
+	quit := p.quit
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
@@ -224,7 +227,7 @@ func (p *Pool) park() (job, bool) {
 	select {
 	case j := <-p.jobs:
 		return j, true
-	case <-p.quit:
+	case <-quit:
 		return job{}, false
 	}
 }

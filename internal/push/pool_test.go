@@ -261,3 +261,26 @@ func TestEverythingAtOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestAPoolWithoutConnectionsHoldsNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which fails if one is left
+		p := New(nil)
+		for range 2 {
+			server, client := net.Pipe()
+			closed := make(chan error)
+			c, err := p.Add(server, &ConnOptions{OnClose: func(reason error) { closed <- reason }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Push([]byte("x")); err != nil {
+				t.Error(err)
+			}
+			if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+			c.Close(nil)
+			<-closed
+			client.Close()
+		}
+	})
+}

@@ -95,20 +95,43 @@ func (g *Gateway) unknown(r *http.Request, err error) problem {
 	return problem{Status: refused.Status, Detail: refused.Reason}
 }
 
-// connection counts a caller's connection, which Kick may end. leave is called
-// when it has ended.
-func (g *Gateway) connection(r *http.Request, end func(reason string)) (leave func(), err error) {
-	l := g.opts.Connections
-	if l == nil {
-		return func() {}, nil
+// seat is one of the connections that a caller may have.
+type seat struct {
+	limiter *auth.Limiter // nil if they are not counted
+	user    string
+	leave   func()
+	used    bool
+}
+
+// enter takes a seat for a caller.
+func (g *Gateway) enter(r *http.Request) (*seat, error) {
+	p := &seat{limiter: g.opts.Connections, user: callerOf(r).user()}
+	if p.limiter == nil {
+		return p, nil
 	}
-	user := callerOf(r).user()
-	out, ok := l.Enter(user)
-	if !ok {
-		return nil, problem{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("user %q has as many connections as may be: close one", user)}
+	var ok bool
+	if p.leave, ok = p.limiter.Enter(p.user); !ok {
+		return nil, problem{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("user %q has as many connections as may be: close one", p.user)}
 	}
-	unregister := l.Register(user, end)
-	return func() { unregister(); out() }, nil
+	return p, nil
+}
+
+// taken says that there is a connection now, and how a kick ends it. left is
+// called when it has ended.
+func (p *seat) taken(end func(reason string)) (left func()) {
+	p.used = true
+	if p.limiter == nil {
+		return func() {}
+	}
+	unregister := p.limiter.Register(p.user, end)
+	return func() { unregister(); p.leave() }
+}
+
+// missed leaves the seat if there came no connection.
+func (p *seat) missed() {
+	if p.limiter != nil && !p.used {
+		p.leave()
+	}
 }
 
 // kick ends the connections of a user.

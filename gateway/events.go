@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,21 +17,20 @@ func (g *Gateway) follow(w http.ResponseWriter, r *http.Request) {
 		g.fail(w, r, err)
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	leave, err := g.connection(r, func(string) { cancel() })
+	seat, err := g.enter(r)
 	if err != nil {
 		g.fail(w, r, err)
 		return
 	}
-	defer leave()
-	sse.ServeStream(w, r.WithContext(ctx), g.app.Result(id).Stream(), &sse.StreamOptions{
-		Options: g.streamOptions(r), Stats: &g.stats, Logger: g.log,
+	defer seat.missed()
+	sse.ServeStream(w, r, g.app.Result(id).Stream(), &sse.StreamOptions{
+		Options: g.streamOptions(r), Logger: g.log,
+		Attached: func(c *sse.Conn) func() { return seat.taken(func(string) { c.Cancel() }) },
 	})
 }
 
 func (g *Gateway) streamOptions(r *http.Request) sse.Options {
-	return sse.Options{Private: true, Origins: sse.Origins{Allow: g.opts.Origins}, Drain: &g.streams, Until: callerOf(r).until()}
+	return sse.Options{Private: true, Origins: sse.Origins{Allow: g.opts.Origins}, Server: &g.streams, Until: callerOf(r).until()}
 }
 
 // socketCollectors shows what happened to WebSockets.

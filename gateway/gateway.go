@@ -113,9 +113,8 @@ type Gateway struct {
 	openAPI []byte
 	metrics *Metrics
 	mux     *http.ServeMux
-	stats   sse.Stats
 
-	streams sse.Drain
+	streams sse.Server
 	edge    *ws.Server
 	done    chan struct{} // closed by Drain
 	drain   sync.Once
@@ -150,7 +149,7 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: new: %w", err)
 	}
-	g.metrics = newMetrics(app, g.tasks, &g.stats, g.edge.Stats())
+	g.metrics = newMetrics(app, g.tasks, g.streams.Stats(), g.edge.Stats())
 	g.routes()
 	return g, nil
 }

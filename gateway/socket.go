@@ -94,7 +94,10 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 		from, err = replayOf(r)
 	}
 	if err == nil {
-		s.leave, err = s.g.connection(r, func(reason string) { _ = c.Close(ws.ClosePolicy, reason) }) // it may have gone
+		var p *seat
+		if p, err = s.g.enter(r); err == nil {
+			s.leave = p.taken(func(reason string) { _ = c.Close(ws.ClosePolicy, reason) }) // it may have gone
+		}
 	}
 	if err != nil {
 		return refused(err)
@@ -165,10 +168,9 @@ func (g *Gateway) followSocket(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
 	}
-	var leave func()
-	kicked := make(chan string, 1)
+	var p *seat
 	if err == nil {
-		leave, err = g.connection(r, func(reason string) { kicked <- reason; cancel() })
+		p, err = g.enter(r)
 	}
 	if err != nil {
 		var p problem
@@ -178,7 +180,8 @@ func (g *Gateway) followSocket(w http.ResponseWriter, r *http.Request) {
 		h.Refuse(p.Status, p.Detail)
 		return
 	}
-	defer leave()
+	kicked := make(chan string, 1)
+	defer p.taken(func(reason string) { kicked <- reason; cancel() })()
 	c, err := h.Accept("")
 	if err != nil {
 		g.log.Warn("accept a WebSocket", "err", err)

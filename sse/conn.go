@@ -1,97 +1,64 @@
 package sse
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 )
-
-// Options configures a connection. The zero value is ready to use.
-type Options struct {
-	// Heartbeat is how long a connection may be silent before a comment is
-	// sent. Zero means 15 seconds, the standard's advice, which is also the
-	// most.
-	Heartbeat time.Duration
-
-	// WriteTimeout bounds one write; a client that takes none of it for that
-	// long is closed with ErrSlow. Zero means 10 seconds.
-	WriteTimeout time.Duration
-
-	// Private is for streams no cache may keep: Cache-Control is no-store.
-	Private bool
-
-	// Origins says which other sites' pages may read; see [Origins].
-	Origins Origins
-
-	// Authorize is asked at every attach, and so at every reconnection, before
-	// anything is sent. [ErrBusy] has the client come back later; any other
-	// error is answered with 403, which tells a browser to give up. Nil lets
-	// everyone in.
-	Authorize func(*http.Request) error
-
-	// MaxAge closes connections after that time, give or take a fifth, so that
-	// they spread over servers anew. Zero is never.
-	MaxAge time.Duration
-
-	// Until closes the connection then, for permissions that end. Zero is
-	// never.
-	Until time.Time
-
-	// Drain, if set, bounds the number of connections and closes them when it
-	// is told to.
-	Drain *Drain
-}
-
-const (
-	defaultHeartbeat    = 15 * time.Second
-	defaultWriteTimeout = 10 * time.Second
-)
-
-func (o *Options) setDefaults() {
-	if o.Heartbeat <= 0 || o.Heartbeat > defaultHeartbeat {
-		o.Heartbeat = defaultHeartbeat
-	}
-	if o.WriteTimeout <= 0 {
-		o.WriteTimeout = defaultWriteTimeout
-	}
-}
 
 // Errors of a connection that has ended. Match with errors.Is.
 var (
 	// ErrClosed: it was closed, here or by the client.
 	ErrClosed = errors.New("sse: connection is closed")
 
-	// ErrSlow: the client took nothing for the write timeout.
+	// ErrSlow: the client took nothing for the write timeout, or more waits for
+	// it than may.
 	ErrSlow = errors.New("sse: the client does not read")
 
+	errLeft    = fmt.Errorf("%w: the client left", ErrClosed)
 	errDrained = fmt.Errorf("%w, as the server goes away", ErrClosed)
 	errExpired = fmt.Errorf("%w, as its time is over", ErrClosed)
+	errFailed  = fmt.Errorf("%w, as there is nothing to read from", ErrClosed)
 )
 
 // Conn is one client's connection. Its methods may be called at once; events
-// are written whole, in the order of the calls. It must be closed before the
-// handler returns. It has no goroutine of its own.
+// are written whole, in the order of the calls. The handler calls Close before
+// it returns, or Stay.
 type Conn struct {
-	rc     *http.ResponseController
-	w      http.ResponseWriter
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	opts   Options
+	opts    Options
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	out     outlet
+	age     *time.Timer // nil without a bound
+	request func() bool // stops the request's context from ending it; nil if it always does
 
-	beat *time.Timer
-	age  *time.Timer // nil without a bound
+	mu   sync.Mutex
+	why  error             // why it has ended, nil while it has not
+	done func(cause error) // of Stay
+}
 
-	turn chan struct{} // full while someone writes; a lock that can be waited for in a select
-	buf  []byte
-	err  error // why nothing more is written
-	last time.Time
+// outlet is how bytes reach the client: through net/http (response.go), or the
+// socket itself (taken.go).
+type outlet interface {
+	// write writes whole events. It waits until there is place for more.
+	write(events []byte) error
 
-	late atomic.Bool // the last write took most of its time
+	// push queues a frame and does not wait.
+	push(f Frame) error
+
+	// flush waits until what was pushed is written.
+	flush(ctx context.Context) error
+
+	// end writes whole lines as the last ones, and ends the connection.
+	end(last []byte, cause error)
+
+	// close ends it after what is written, without a word.
+	close(cause error)
 }
 
 // Upgrade answers the request with an event stream: its headers and a first
@@ -105,47 +72,53 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, erro
 		o = *opts
 	}
 	if err := o.admit(w, r); err != nil {
+		o.refused(err)
 		return nil, err
 	}
-	return open(w, r, o)
+	return o.begin(w, r)
 }
 
-func open(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
+// begin is the second half, for a request that was admitted.
+func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	o.setDefaults()
-	c := &Conn{rc: http.NewResponseController(w), w: w, opts: o, turn: make(chan struct{}, 1)}
-	c.ctx, c.cancel = context.WithCancelCause(r.Context())
-	c.turn <- struct{}{} // so that a drain waits for the headers
-	defer c.leave()
-	if !o.Drain.add(c) {
-		c.cancel(ErrBusy)
+	c := &Conn{opts: *o}
+	if !o.Server.add(c) {
 		o.busy(w, r, busyRetry)
+		o.refused(ErrBusy)
 		return nil, ErrBusy
 	}
-	o.headers(w, r)
-	w.WriteHeader(http.StatusOK)
-	if err := c.writeLocked([]byte(heartbeat)); err != nil {
-		o.Drain.remove(c)
+	take := o.takes(w, r)
+	if take {
+		// The connection outlives the request: until Stay its handler has it.
+		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
+		c.request = context.AfterFunc(r.Context(), func() { c.outlet().close(errLeft) })
+	} else {
+		c.ctx, c.cancel = context.WithCancelCause(r.Context())
+	}
+	o.count(func(s *Stats) { s.Opened.Add(1); s.Open.Add(1) })
+	c.mu.Lock() // so that what ends it waits until it has begun
+	defer c.mu.Unlock()
+	var err error
+	if take {
+		c.out, err = newTaken(c, w)
+	} else {
+		c.out, err = newResponse(c, w, r)
+	}
+	if err != nil {
+		c.endedLocked(err)
 		return nil, err
 	}
-	c.beat = time.AfterFunc(defaultHeartbeat, c.heartbeat)
-	c.beat.Reset(o.Heartbeat) // not before the field is set, which heartbeat reads
 	if life, bound := o.life(); bound {
 		c.age = time.AfterFunc(life, func() { c.goAway(time.Second+rand.N(2*time.Second), errExpired) })
 	}
 	return c, nil
 }
 
-// life is how long the connection may last.
-func (o *Options) life() (d time.Duration, bound bool) {
-	if o.MaxAge > 0 {
-		d, bound = o.MaxAge-o.MaxAge/5+rand.N(o.MaxAge/5*2+1), true
-	}
-	if !o.Until.IsZero() {
-		if left := max(time.Until(o.Until), 0); !bound || left < d {
-			d, bound = left, true
-		}
-	}
-	return d, bound
+// outlet waits until there is one.
+func (c *Conn) outlet() outlet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out
 }
 
 // Context ends when the client leaves or the connection is closed.
@@ -154,156 +127,130 @@ func (c *Conn) Context() context.Context { return c.ctx }
 // Send writes an event. After an error of the connection every later call
 // returns it; [ErrField] and [ErrTooLarge] are of the event alone.
 func (c *Conn) Send(e Event) error {
-	if err := c.enter(); err != nil {
+	b, err := AppendEvent(nil, e)
+	if err != nil {
 		return err
 	}
-	defer c.leave()
-	var err error
-	if c.buf, err = AppendEvent(c.buf[:0], e); err != nil {
-		return err
-	}
-	return c.writeLocked(c.buf)
+	_, err = c.Write(b)
+	return err
 }
 
-// Write writes whole events that AppendEvent made, in one write.
+// Write writes whole events that AppendEvent made, in one write. It waits while
+// a lot is under way to a client that does not read.
 func (c *Conn) Write(events []byte) (int, error) {
-	if err := c.enter(); err != nil {
+	if err := c.out.write(events); err != nil {
 		return 0, err
 	}
-	defer c.leave()
-	if err := c.writeLocked(events); err != nil {
-		return 0, err
-	}
+	c.sent(uint64(bytes.Count(events, []byte("\n\n"))), len(events))
 	return len(events), nil
 }
 
-// enter waits for the turn to write.
-func (c *Conn) enter() error {
-	select {
-	case c.turn <- struct{}{}:
-		return nil
-	case <-c.ctx.Done():
-		return c.gone()
+// Push queues an event for the client and does not wait. The frame may go to
+// many connections. A client for which more than 1 MiB waits, or that takes
+// nothing for the write timeout, is closed with ErrSlow.
+func (c *Conn) Push(f Frame) error {
+	if err := c.out.push(f); err != nil {
+		return err
 	}
-}
-
-func (c *Conn) leave() { <-c.turn }
-
-// gone is the error of a connection whose context has ended.
-func (c *Conn) gone() error {
-	if cause := context.Cause(c.ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrSlow) {
-		return cause
-	}
-	if c.late.Load() { // HTTP/2's deadline struck between the end of a write and its clearing
-		return ErrSlow
-	}
-	return ErrClosed
-}
-
-// writeLocked writes and flushes under a deadline of its own, since a server's
-// WriteTimeout counts from the request and is not renewed (golang/go#16100).
-func (c *Conn) writeLocked(b []byte) error {
-	if c.err == nil && c.ctx.Err() != nil {
-		c.err = c.gone()
-	}
-	if c.err != nil {
-		return c.err
-	}
-	begun := time.Now()
-	if err := c.flushLocked(b, begun.Add(c.opts.WriteTimeout)); err != nil {
-		c.err = fmt.Errorf("%w: %w", ErrClosed, err)
-		// HTTP/2 resets the stream at the deadline and does not say why.
-		if errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) >= c.opts.WriteTimeout {
-			c.err = ErrSlow
-		}
-		c.cancel(c.err)
-		return c.err
-	}
-	c.last = begun
-	c.late.Store(time.Since(begun) > c.opts.WriteTimeout/2)
+	c.sent(1, len(f))
 	return nil
 }
 
-func (c *Conn) flushLocked(b []byte, deadline time.Time) error {
-	if err := c.setDeadline(deadline); err != nil {
-		return err
-	}
-	if _, err := c.w.Write(b); err != nil {
-		return err
-	}
-	if err := c.rc.Flush(); err != nil {
-		return err
-	}
-	return c.setDeadline(time.Time{})
+func (c *Conn) sent(events uint64, size int) {
+	c.opts.count(func(s *Stats) { s.Events.Add(events); s.Bytes.Add(uint64(size)) })
 }
 
-// setDeadline is for where the writer has one; recorders in tests have none.
-func (c *Conn) setDeadline(t time.Time) error {
-	if err := c.rc.SetWriteDeadline(t); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
-}
+// Flush waits until all that was pushed before is in the kernel's hands. The
+// error is why the connection ended before that, or the context's cause.
+func (c *Conn) Flush(ctx context.Context) error { return c.out.flush(ctx) }
 
-// heartbeat sends a comment if the connection was silent for long, and looks
-// again when it may have been.
-func (c *Conn) heartbeat() {
-	select {
-	case c.turn <- struct{}{}:
-		defer c.leave()
-	default: // it is being written to
-		c.beat.Reset(c.opts.Heartbeat)
+// Stay leaves the connection to those who push to it, until it ends; then done,
+// if it is not nil, is called with why. Over HTTP/1.1 with [Options].Server it
+// returns at once, and the request's context no longer counts; elsewhere it
+// returns at the end, for the handler must not return before.
+func (c *Conn) Stay(done func(cause error)) {
+	if done != nil {
+		c.onEnd(done)
+	}
+	if c.request != nil {
+		c.request()
 		return
 	}
-	if left := c.opts.Heartbeat - time.Since(c.last); left > 0 {
-		c.beat.Reset(left)
-		return
+	<-c.ctx.Done()
+	c.out.close(c.cause())
+}
+
+// onEnd has a function called when the connection has ended, or now if it has.
+func (c *Conn) onEnd(done func(cause error)) {
+	c.mu.Lock()
+	why := c.why
+	if why == nil {
+		c.done = done
 	}
-	if c.writeLocked([]byte(heartbeat)) == nil {
-		c.beat.Reset(c.opts.Heartbeat)
+	c.mu.Unlock()
+	if why != nil {
+		done(why)
 	}
 }
 
-// Close ends the connection cleanly, after the last whole event. It waits for
-// a write under way.
+// Cancel has the connection end soon, as Close does, and waits for nothing: for
+// others than its handler.
+func (c *Conn) Cancel() {
+	if c.request != nil {
+		c.outlet().close(ErrClosed)
+		return
+	}
+	c.cancel(ErrClosed) // of which the handler hears
+}
+
+// Close ends the connection cleanly, after the last whole event.
 func (c *Conn) Close() error {
-	c.opts.Drain.remove(c)
-	c.cancel(ErrClosed)
-	c.turn <- struct{}{}
-	defer c.leave()
-	if c.err == nil { // from now on nobody touches the ResponseWriter
-		c.err = context.Cause(c.ctx)
+	if c.request != nil {
+		c.request()
 	}
-	c.beat.Stop()
-	if c.age != nil {
-		c.age.Stop()
-	}
+	c.out.close(ErrClosed)
 	return nil
 }
 
 // goAway tells the client when to come back and ends the connection. Nothing
 // comes after that word.
 func (c *Conn) goAway(retry time.Duration, cause error) {
-	defer c.cancel(cause)
-	if c.enter() != nil {
-		return
-	}
-	defer c.leave()
 	b, err := AppendEvent(nil, Event{Retry: retry})
-	if err == nil {
-		err = c.writeLocked(b)
+	if err != nil {
+		b = nil // it has neither id nor type: there is none
 	}
-	if err == nil {
-		c.err = cause
+	c.outlet().end(b, cause)
+}
+
+// ended is called once by the outlet, when nothing is written any more.
+func (c *Conn) ended(cause error) {
+	c.mu.Lock()
+	done, first := c.endedLocked(cause)
+	c.mu.Unlock()
+	if first && done != nil {
+		done(cause)
 	}
 }
 
-// cause says why the connection has ended.
-func (c *Conn) cause() error {
-	c.turn <- struct{}{}
-	defer c.leave()
-	if c.err != nil {
-		return c.err
+func (c *Conn) endedLocked(cause error) (done func(error), first bool) {
+	if c.why != nil {
+		return nil, false
 	}
-	return context.Cause(c.ctx)
+	c.why = cause
+	c.cancel(cause)
+	if c.age != nil {
+		c.age.Stop()
+	}
+	c.opts.Server.remove(c)
+	c.opts.closed(cause)
+	return c.done, true
+}
+
+// cause says why the connection's context has ended: ErrClosed, or what
+// matches it, or ErrSlow.
+func (c *Conn) cause() error {
+	if cause := context.Cause(c.ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrSlow) {
+		return cause
+	}
+	return errLeft // the request's context has ended
 }

@@ -157,12 +157,51 @@ func ExampleSubscribe() {
 	// 3 event 3
 }
 
+// What goes to many is made once and pushed to each connection, which has no
+// handler any more.
+func ExampleConn_Push() {
+	edge := &sse.Server{Max: 10_000}
+	conns := make(chan *sse.Conn, 2)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := sse.Upgrade(w, r, &sse.Options{Server: edge})
+		if err != nil {
+			return
+		}
+		conns <- c
+		c.Stay(nil) // a program would forget the connection in the function
+	}))
+	defer srv.Close()
+	defer edge.Close(context.Background(), 0)
+
+	news, err := sse.NewFrame(sse.Event{ID: "1", Data: "hello"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		res, err := http.Get(srv.URL)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer res.Body.Close()
+		fmt.Println((<-conns).Push(news))
+		e, err := sse.NewReader(res.Body, nil).Next()
+		fmt.Println(e.ID, e.Data, err)
+	}
+	// Output:
+	// <nil>
+	// 1 hello <nil>
+	// <nil>
+	// 1 hello <nil>
+}
+
 // Connections are closed for a deploy over some seconds, each with a time to
-// come back, before the server is shut down.
-func ExampleDrain() {
-	var drain sse.Drain
+// come back, before the http.Server is shut down.
+func ExampleServer() {
+	var edge sse.Server
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := sse.Upgrade(w, r, &sse.Options{Drain: &drain})
+		c, err := sse.Upgrade(w, r, &sse.Options{Server: &edge})
 		if err != nil {
 			return
 		}
@@ -172,7 +211,7 @@ func ExampleDrain() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	drain.Close(ctx, 10*time.Second)
-	fmt.Println(drain.Len(), srv.Shutdown(ctx))
+	edge.Close(ctx, 10*time.Second)
+	fmt.Println(edge.Len(), srv.Shutdown(ctx))
 	// Output: 0 <nil>
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -22,11 +23,43 @@ type site struct {
 	client *http.Client
 }
 
-// onBoth runs a test against real servers, over HTTP/1.1 and HTTP/2.
+// takeOver is the key of a *sse.Server in the context of requests that it is to
+// take over.
+type takeOver struct{}
+
+// withServer adds the server of the test, if it has one.
+func withServer(r *http.Request, opts *sse.Options) *sse.Options {
+	var o sse.Options
+	if opts != nil {
+		o = *opts
+	}
+	if s, ok := r.Context().Value(takeOver{}).(*sse.Server); ok && o.Server == nil {
+		o.Server = s
+	}
+	return &o
+}
+
+// onBoth runs a test against real servers, over HTTP/1.1 and HTTP/2, and over
+// HTTP/1.1 taken over.
 func onBoth(t *testing.T, h http.Handler, test func(s *site)) {
 	t.Helper()
+	t.Run("taken over", func(t *testing.T) {
+		srv, edge := httptest.NewUnstartedServer(h), new(sse.Server)
+		srv.Config.BaseContext = func(net.Listener) context.Context { return context.WithValue(context.Background(), takeOver{}, edge) }
+		srv.Start()
+		t.Cleanup(func() { // when the bodies are closed
+			srv.Close()
+			edge.Close(context.Background(), 0)
+			if n := edge.Stats().Open.Load(); n != 0 {
+				t.Errorf("%d are counted as open", n)
+			}
+		})
+		test(&site{t, srv.URL, srv.Client()})
+	})
 	t.Run("HTTP/1.1", func(t *testing.T) {
-		srv := httptest.NewServer(h)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(&logging{w, 0}, r) // a middleware, so that it is left to net/http
+		}))
 		defer srv.Close()
 		test(&site{t, srv.URL, srv.Client()})
 	})
@@ -85,7 +118,7 @@ func (s *site) events(res *http.Response) []sse.Event {
 // upgrade is a handler that has nothing to do but the connection.
 func upgrade(opts *sse.Options, use func(c *sse.Conn)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := sse.Upgrade(w, r, opts)
+		c, err := sse.Upgrade(w, r, withServer(r, opts))
 		if err != nil {
 			return
 		}
@@ -157,24 +190,32 @@ func inBubble(t *testing.T, h http.Handler) (*pipes, *http.Client) {
 // response's header.
 func raw(t *testing.T, p *pipes, path string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	conn, err := p.dial(t.Context())
+	conn, r, _ := ask(t, p.dial, "GET "+path+" HTTP/1.0")
+	return conn, r
+}
+
+// ask sends a request and returns what answers it after the response's head.
+func ask(t *testing.T, dial func(context.Context) (net.Conn, error), line string) (net.Conn, *bufio.Reader, http.Header) {
+	t.Helper()
+	conn, err := dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.0\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, line+"\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.TrimSpace(line) == "" {
-			return conn, r
-		}
+	head := textproto.NewReader(r)
+	status, err := head.ReadLine()
+	if err != nil || !strings.HasSuffix(status, " 200 OK") {
+		t.Fatalf("answered %q, %v", status, err)
 	}
+	header, err := head.ReadMIMEHeader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, r, http.Header(header)
 }
 
 // recorder makes a request without a server; headers come in pairs.

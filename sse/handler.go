@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -22,31 +21,12 @@ type StreamOptions struct {
 	// as it is. It is shared by the connections that count in it.
 	Merge *stream.Merger
 
-	// Stats counts what happens; nil counts nothing.
-	Stats *Stats
+	// Attached, if set, is called when the connection is open. What it returns
+	// is called when the connection has ended; nil is nothing.
+	Attached func(*Conn) (detached func())
 
 	// Logger gets engine failures; nil means slog.Default().
 	Logger *slog.Logger
-}
-
-// Stats counts connections of stream handlers. The zero value is ready to use.
-type Stats struct {
-	Open    atomic.Int64  // now
-	Opened  atomic.Uint64 // ever
-	Events  atomic.Uint64 // sent
-	Bytes   atomic.Uint64 // sent
-	Gaps    atomic.Uint64 // told to readers
-	AtEnd   atomic.Uint64 // answered with 204
-	Refused atomic.Uint64 // not allowed
-	Busy    atomic.Uint64 // told to come back, for want of place
-
-	// Connections that were closed by cause.
-	Ended   atomic.Uint64 // the stream has ended
-	Left    atomic.Uint64 // the client went
-	Slow    atomic.Uint64 // the client did not read
-	Failed  atomic.Uint64 // the engine failed
-	Drained atomic.Uint64 // the server goes away
-	Expired atomic.Uint64 // MaxAge or Until
 }
 
 // GapHeader tells clients that read headers that records after their position
@@ -75,80 +55,62 @@ const (
 // What a slow client has not taken stays in the store, so that what is kept
 // for it in memory is one batch of the engine's and one write. Merge lets it
 // catch up; a client that takes nothing for the write timeout is closed.
+//
+// With [Options].Server it returns before the end for connections that are
+// taken over; Attached is told of the end.
 func ServeStream(w http.ResponseWriter, r *http.Request, s *stream.Stream, opts *StreamOptions) {
 	var o StreamOptions
 	if opts != nil {
 		o = *opts
 	}
-	if o.Stats == nil {
-		o.Stats = &Stats{}
-	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	if err := o.admit(w, r); err != nil {
-		o.refused(err)
+		if o.refused(err); errors.Is(err, errFlush) {
+			o.Logger.Error("serve stream", "err", err) // for the programmer to know
+		}
 		return
 	}
 	after := engine.Position(LastEventID(r))
 	at := o.look(w, r, s, after)
 	if at != nil && at.AtEnd() {
-		o.Stats.AtEnd.Add(1)
+		o.count(func(s *Stats) { s.AtEnd.Add(1) })
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	c, err := open(w, r, o.Options)
+	c, err := o.begin(w, r)
 	if err != nil {
-		o.refused(err)
 		return
 	}
+	if o.Attached != nil {
+		if detached := o.Attached(c); detached != nil {
+			c.onEnd(func(error) { detached() })
+		}
+	}
+	if c.request == nil {
+		o.feed(c, s, at, after)
+		return
+	}
+	c.request()
+	o.Server.work.Go(func() { o.feed(c, s, at, after) })
+}
+
+// feed sends the stream until its end or the connection's.
+func (o *StreamOptions) feed(c *Conn, s *stream.Stream, at *stream.Reader, after engine.Position) {
 	defer c.Close()
-	o.Stats.Opened.Add(1)
-	o.Stats.Open.Add(1)
-	defer o.Stats.Open.Add(-1)
+	var err error
 	if at == nil {
 		at, err = s.Attach(c.Context(), after)
 	}
 	if err == nil {
-		err = o.serve(c, at)
+		err = o.send(c, at)
 	}
 	if err == nil || c.Context().Err() != nil {
-		o.closed(c.cause())
 		return
 	}
-	o.Stats.Failed.Add(1)
 	o.Logger.Warn("serve stream", "stream", s.Name(), "err", err)
-	c.goAway(time.Second+rand.N(4*time.Second), ErrClosed)
-}
-
-// refused counts a request that got no stream. That middleware cannot be
-// flushed is for the programmer to know.
-func (o *StreamOptions) refused(err error) {
-	switch {
-	case errors.Is(err, ErrBusy):
-		o.Stats.Busy.Add(1)
-	case errors.Is(err, errRefused):
-		o.Stats.Refused.Add(1)
-	}
-	if errors.Is(err, errFlush) {
-		o.Logger.Error("serve stream", "err", err)
-	}
-}
-
-// closed counts a connection by why it was closed.
-func (o *StreamOptions) closed(cause error) {
-	n := &o.Stats.Left
-	switch {
-	case cause == nil:
-		n = &o.Stats.Ended
-	case errors.Is(cause, ErrSlow):
-		n = &o.Stats.Slow
-	case errors.Is(cause, errDrained):
-		n = &o.Stats.Drained
-	case errors.Is(cause, errExpired):
-		n = &o.Stats.Expired
-	}
-	n.Add(1)
+	c.goAway(time.Second+rand.N(4*time.Second), errFailed)
 }
 
 // look looks up the client's position, and says in a header if it is lost. Nil
@@ -167,9 +129,9 @@ func (o *StreamOptions) look(w http.ResponseWriter, r *http.Request, s *stream.S
 	return at
 }
 
-// serve sends records until the end of the stream or of the connection.
-func (o *StreamOptions) serve(c *Conn, at *stream.Reader) error {
-	f := feed{c: c, stats: o.Stats}
+// send sends records until the end of the stream or of the connection.
+func (o *StreamOptions) send(c *Conn, at *stream.Reader) error {
+	w := joined{c: c}
 	for recs, err := range at.Batches(c.Context()) {
 		if err != nil {
 			return err
@@ -177,53 +139,47 @@ func (o *StreamOptions) serve(c *Conn, at *stream.Reader) error {
 		if o.Merge != nil {
 			recs = o.Merge.Merge(recs)
 		}
-		if err := f.send(recs); err != nil {
+		if err := w.write(recs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// feed is what a connection keeps of the stream.
-type feed struct {
-	c     *Conn
-	stats *Stats
-	buf   []byte
-	count uint64 // of events in buf
+// joined writes as many records as fit together in one write.
+type joined struct {
+	c   *Conn
+	buf []byte
 }
 
-// send writes records, as many as fit together in one write.
-func (f *feed) send(recs []engine.Record) error {
+func (w *joined) write(recs []engine.Record) error {
 	for _, r := range recs {
 		var err error
-		if f.buf, err = appendRecord(f.buf, r); err != nil {
+		if w.buf, err = appendRecord(w.buf, r); err != nil {
 			return err
 		}
-		f.count++
 		if r.Kind == engine.KindGap {
-			f.stats.Gaps.Add(1)
+			w.c.opts.count(func(s *Stats) { s.Gaps.Add(1) })
 		}
-		if len(f.buf) < maxWrite {
+		if len(w.buf) < maxWrite {
 			continue
 		}
-		if err := f.flush(); err != nil {
+		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	return f.flush()
+	return w.flush()
 }
 
-func (f *feed) flush() error {
-	if len(f.buf) == 0 {
+func (w *joined) flush() error {
+	if len(w.buf) == 0 {
 		return nil
 	}
-	if _, err := f.c.Write(f.buf); err != nil {
+	if _, err := w.c.Write(w.buf); err != nil {
 		return err
 	}
-	f.stats.Events.Add(f.count)
-	f.stats.Bytes.Add(uint64(len(f.buf)))
-	if f.count, f.buf = 0, f.buf[:0]; cap(f.buf) > maxIdle {
-		f.buf = nil
+	if w.buf = w.buf[:0]; cap(w.buf) > maxIdle {
+		w.buf = nil
 	}
 	return nil
 }

@@ -27,7 +27,8 @@ type log struct {
 	eng   *memengine.Engine
 	s     *stream.Stream
 	w     *stream.Writer
-	stats sse.Stats
+	edge  sse.Server
+	stats *sse.Stats
 	opts  sse.StreamOptions
 }
 
@@ -36,7 +37,8 @@ func newLog(t *testing.T, keep engine.Retention) *log {
 	eng := memengine.New()
 	t.Cleanup(func() { eng.Close() })
 	l := &log{t: t, eng: eng, s: stream.Open(eng, "s")}
-	l.opts = sse.StreamOptions{Stats: &l.stats, Logger: slog.New(slog.DiscardHandler)}
+	l.stats = l.edge.Stats()
+	l.opts = sse.StreamOptions{Options: sse.Options{Server: &l.edge}, Logger: slog.New(slog.DiscardHandler)}
 	w, err := stream.Begin(t.Context(), eng, "s", &stream.Options{Retention: keep})
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +152,7 @@ func TestACursorThatIsLostIsOneGapAndAHeader(t *testing.T) {
 			s.t.Errorf("after 1: got %q", got)
 		}
 	})
-	if n := l.stats.Gaps.Load(); n != 2*11 {
+	if n := l.stats.Gaps.Load(); n != 3*11 {
 		t.Errorf("%d gaps are counted, want 22", n)
 	}
 }
@@ -263,7 +265,7 @@ func TestAClientThatIsBehindGetsRecordsMerged(t *testing.T) {
 			s.t.Errorf("after the merged one: got %q, want the end", show(rest))
 		}
 	})
-	if n := l.opts.Merge.Stats().Merged; n != 2*99 {
+	if n := l.opts.Merge.Stats().Merged; n != 3*99 {
 		t.Errorf("%d are counted as merged, want 198", n)
 	}
 }
@@ -284,7 +286,7 @@ func TestAnEngineThatFailsIsARetryAndALogLine(t *testing.T) {
 			}
 		}
 	})
-	if l.stats.Failed.Load() != 4 || !strings.Contains(out.String(), "engine is closed") {
+	if l.stats.Failed.Load() != 6 || !strings.Contains(out.String(), "engine is closed") {
 		t.Errorf("%d are counted, log:\n%s", l.stats.Failed.Load(), &out)
 	}
 }
@@ -328,8 +330,7 @@ func TestRefusedRequestsAreCounted(t *testing.T) {
 	var out bytes.Buffer
 	l := newLog(t, engine.Retention{})
 	l.opts.Logger = slog.New(slog.NewTextHandler(&out, nil))
-	l.opts.Drain = &sse.Drain{}
-	l.opts.Drain.Close(t.Context(), 0)
+	l.edge.Close(t.Context(), 0)
 	for _, headers := range [][]string{{"Origin", "https://evil.example"}, {"Accept", "image/png"}, nil} {
 		rec, req := recorder("GET", "/", headers...)
 		l.ServeHTTP(rec, req)
@@ -352,20 +353,25 @@ func TestADrainedStreamIsGoneOnWithElsewhere(t *testing.T) {
 	l := newLog(t, engine.Retention{})
 	l.write("a")
 	onBoth(t, l, func(s *site) {
-		l.opts.Drain = &sse.Drain{}
+		edge := &sse.Server{}
+		l.opts.Server = edge
 		r := sse.NewReader(s.get("/").Body, nil)
 		for range 2 {
 			if _, err := r.Next(); err != nil {
 				s.t.Fatal(err)
 			}
 		}
-		l.opts.Drain.Close(s.t.Context(), 0)
+		var drained sync.WaitGroup
+		defer drained.Wait()
+		drained.Go(func() { edge.Close(s.t.Context(), 0) })
 		if _, err := r.Next(); err != io.EOF || r.Retry() < time.Second {
 			s.t.Errorf("got %v, retry %v, want a clean end and a retry", err, r.Retry())
 		}
+		s.client.CloseIdleConnections()
+		drained.Wait()
+		if n := edge.Stats().Drained.Load(); n != 1 {
+			t.Errorf("%d are counted as drained, want 1", n)
+		}
 	})
 	l.end()
-	if n := l.stats.Drained.Load(); n != 2 {
-		t.Errorf("%d are counted as drained, want 2", n)
-	}
 }

@@ -62,7 +62,13 @@ func (o *Options) admit(w http.ResponseWriter, r *http.Request) error {
 
 // headers sets those of a stream.
 func (o *Options) headers(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+	o.setHeaders(w.Header())
+	if r.ProtoMajor == 1 { // RFC 9113, 8.2.2: forbidden in HTTP/2
+		w.Header().Set("Connection", "keep-alive")
+	}
+}
+
+func (o *Options) setHeaders(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	if o.Private {
@@ -71,9 +77,6 @@ func (o *Options) headers(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Del("Content-Length")
-	if r.ProtoMajor == 1 { // RFC 9113, 8.2.2: forbidden in HTTP/2
-		h.Set("Connection", "keep-alive")
-	}
 }
 
 // flushable looks through middleware for a writer that can be flushed, as

@@ -2,58 +2,142 @@ package sse
 
 import (
 	"context"
-	"net"
-	"net/http"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/rhubarb-go/rhubarb/internal/push"
 )
 
-const (
-	// maxStreams is how many streams one HTTP/2 connection may have: a browser
-	// uses one connection for all its tabs.
-	maxStreams = 250
+// Server is what the connections of a program share: it writes to those over
+// HTTP/1.1 itself, bounds and counts them all, and closes them for a deploy,
+// spread over a time. The zero value is ready to use. It starts nothing before
+// there is a connection, and holds no goroutine when there is none.
+//
+// http.Server.Shutdown waits for handlers and knows nothing of connections that
+// were taken over, so call Close before it.
+type Server struct {
+	// Max is how many connections may be open at once; more are answered as
+	// [Busy] does. Zero is no bound. It must not be changed once used.
+	Max int
 
-	// deadAfter is how long a peer may leave what was sent unacknowledged.
-	deadAfter = 30 * time.Second
-)
+	stats Stats
+	once  sync.Once
+	pool  *push.Pool
+	wheel *push.Wheel
+	base  time.Time
+	work  sync.WaitGroup // of connections that were taken over
 
-// Prepare sets what a server of event streams needs and net/http leaves at
-// other values, where the server does not say otherwise itself: HTTP/2 with
-// 250 streams per connection and pings that notice a dead peer within 30
-// seconds, and on Linux the same for HTTP/1.1 by TCP_USER_TIMEOUT. Without it
-// a peer that vanished, its cable pulled, is noticed after a quarter of an
-// hour. Call it before the server starts.
-func Prepare(srv *http.Server) {
-	h2 := &http.HTTP2Config{}
-	if srv.HTTP2 != nil {
-		*h2 = *srv.HTTP2
-	}
-	if h2.MaxConcurrentStreams == 0 {
-		h2.MaxConcurrentStreams = maxStreams
-	}
-	if h2.SendPingTimeout == 0 {
-		h2.SendPingTimeout = deadAfter / 2
-	}
-	if h2.PingTimeout == 0 {
-		h2.PingTimeout = deadAfter / 2
-	}
-	srv.HTTP2 = h2
-	next := srv.ConnContext
-	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		bury(c)
-		if next != nil {
-			return next(ctx, c)
-		}
-		return ctx
-	}
+	mu      sync.Mutex
+	conns   map[*Conn]struct{}
+	closing bool
 }
 
-// bury bounds how long a connection outlives its peer. Where that cannot be
-// said to the system, heartbeats find out later.
-func bury(c net.Conn) {
-	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = tls.NetConn()
+// Stats counts connections. The zero value is ready to use.
+type Stats struct {
+	Open    atomic.Int64  // now
+	Opened  atomic.Uint64 // ever
+	Events  atomic.Uint64 // sent
+	Bytes   atomic.Uint64 // sent
+	Gaps    atomic.Uint64 // told to readers of streams
+	AtEnd   atomic.Uint64 // answered with 204
+	Refused atomic.Uint64 // not allowed
+	Busy    atomic.Uint64 // told to come back, for want of place
+
+	// Connections that were closed by cause.
+	Ended   atomic.Uint64 // by the handler, as with the end of a stream
+	Left    atomic.Uint64 // the client went
+	Slow    atomic.Uint64 // the client did not read
+	Failed  atomic.Uint64 // the engine failed
+	Drained atomic.Uint64 // the server goes away
+	Expired atomic.Uint64 // MaxAge or Until
+}
+
+// Stats returns the server's counters.
+func (s *Server) Stats() *Stats { return &s.stats }
+
+func (s *Server) start() {
+	s.once.Do(func() { s.pool, s.wheel, s.base = push.New(nil), push.NewWheel(0), time.Now() })
+}
+
+// add reports whether there is place for the connection.
+func (s *Server) add(c *Conn) bool {
+	if s == nil {
+		return true
 	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		setUserTimeout(tcp, deadAfter)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing || s.Max > 0 && len(s.conns) >= s.Max {
+		return false
+	}
+	if s.conns == nil {
+		s.conns = map[*Conn]struct{}{}
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// Len is how many connections are open.
+func (s *Server) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Close closes every connection within the grace, evenly spread, each after a
+// whole event and with a random reconnection time of a second to one more than
+// the grace, and refuses later ones. It returns when all have been told, and
+// those that were taken over are closed; when ctx ends it closes the rest at
+// once and returns.
+func (s *Server) Close(ctx context.Context, grace time.Duration) {
+	s.start()
+	s.mu.Lock()
+	s.closing = true
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	// A client that does not read must neither delay the others nor outlive ctx.
+	stop := context.AfterFunc(ctx, func() {
+		for _, c := range conns {
+			c.cancel(errDrained)
+		}
+		s.pool.Close()
+	})
+	s.sendAway(ctx, conns, grace)
+	s.work.Wait()
+	stop()
+	s.pool.Close()
+}
+
+func (s *Server) sendAway(ctx context.Context, conns []*Conn, grace time.Duration) {
+	if len(conns) == 0 {
+		return
+	}
+	var away sync.WaitGroup
+	defer away.Wait()
+	step := time.NewTicker(max(grace/time.Duration(len(conns)), time.Microsecond))
+	defer step.Stop()
+	for i, c := range conns {
+		away.Go(func() { c.goAway(time.Second+rand.N(max(grace, 0)+1), errDrained) })
+		if i == len(conns)-1 {
+			return
+		}
+		select {
+		case <-step.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

@@ -36,7 +36,7 @@ type server struct {
 	local   bool // answers to the names of this machine alone
 	log     *slog.Logger
 	handler http.Handler
-	streams sse.Drain
+	streams sse.Server
 	edge    *ws.Server
 }
 
@@ -113,7 +113,7 @@ func page(name, contentType string) http.HandlerFunc {
 
 // clock says the time at every full second.
 func (s *server) clock(w http.ResponseWriter, r *http.Request) {
-	c, err := sse.Upgrade(w, r, &sse.Options{Drain: &s.streams})
+	c, err := sse.Upgrade(w, r, &sse.Options{Server: &s.streams})
 	if err != nil {
 		return
 	}
@@ -128,7 +128,7 @@ func (s *server) clock(w http.ResponseWriter, r *http.Request) {
 
 // watch sends the numbers when they change.
 func (s *server) watch(w http.ResponseWriter, r *http.Request) {
-	c, err := sse.Upgrade(w, r, &sse.Options{Drain: &s.streams})
+	c, err := sse.Upgrade(w, r, &sse.Options{Server: &s.streams})
 	if err != nil {
 		return
 	}

@@ -226,6 +226,30 @@ func (h *Hub) History(ctx context.Context, group string, after engine.Position, 
 	return events, gone, nil
 }
 
+// Newest returns the position of the newest event that a group keeps, as far as
+// this process knows: that from which a newcomer goes on who wants nothing old.
+// It is a position also where nothing is kept yet.
+func (h *Hub) Newest(ctx context.Context, group string) (engine.Position, error) {
+	if offset, known := h.seen(group); known {
+		return engine.Cursor{Offset: offset}.Position(group), nil
+	}
+	answer := h.reads.DoChan("newest "+group, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait) // it is not the first one's alone
+		defer cancel()
+		return h.before(ctx, group, 0)
+	})
+	select {
+	case a := <-answer:
+		if a.Err != nil {
+			return "", fmt.Errorf("channels: history of %s: %w", group, a.Err)
+		}
+		offset, _ := a.Val.(uint64)
+		return engine.Cursor{Offset: offset}.Position(group), nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
 // noteSeen says how far a group's history was read, if nobody knows yet, so that
 // what is missed from now on is noticed.
 func (h *Hub) noteSeen(group string, f *follower) {

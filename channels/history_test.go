@@ -66,6 +66,27 @@ func words(positions *sync.Map) *Relay {
 	return r
 }
 
+func TestNewestIsWhereANewcomerGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, mem(t), Options{})
+		for i, text := range []string{"", "one", "two"} {
+			if text != "" {
+				tell(t, h, text, Keep(time.Hour))
+			}
+			synctest.Wait() // until it is heard
+			pos, err := h.Newest(t.Context(), "room")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tell(t, h, "missed", Keep(time.Hour))
+			resume(t, h, words(nil), Replay{After: pos}).wants(t, "missed")
+			if events, _, err := h.History(t.Context(), "room", pos, 10); err != nil || len(events) != 1 {
+				t.Errorf("%d: %d events after %s, %v, want 1", i, len(events), pos, err)
+			}
+		}
+	})
+}
+
 func tell(t *testing.T, h *Hub, text string, opts ...SendOption) {
 	t.Helper()
 	e, err := NewEvent("chat.message", said{text})

@@ -12,6 +12,7 @@
 //	GET  /groups/{group}/ws     the same over WebSocket, both ways
 //	POST /tickets               a permission for one thing, for a URL
 //	POST /users/{user}/kick     end a user's connections
+//	GET  /events?task=&group=   several of both, as one event stream
 //	GET  /openapi.json          all of this, with a schema per task
 //	GET  /healthz, /readyz      alive; able to work
 //	GET  /metrics               Prometheus
@@ -56,6 +57,6 @@
 //
 // [New] and the routes in gateway.go, who may pass in guard.go, how a call is
 // read in request.go and checked in check.go, the handlers in tasks.go,
-// events.go, groups.go, listen.go and socket.go, who may do what in access.go,
+// events.go, groups.go, listen.go, many.go and socket.go, who may do what in access.go,
 // and the document in openapi.go.
 package gateway

@@ -245,6 +245,7 @@ func (g *Gateway) routes() {
 		{path: "/tasks/{id}/events", raw: true, by: get(g.follow), needs: stream},
 		{path: "/tasks/{id}/ws", raw: true, by: get(g.followSocket), needs: stream},
 		{path: "/tasks/{id}/revoke", by: post(g.revoke), needs: stream},
+		{path: "/events", raw: true, by: get(g.followMany)},
 		{path: "/openapi.json", by: get(g.document)},
 		{path: "/metrics", admin: true, by: get(g.metrics.handler().ServeHTTP)},
 		{path: "/healthz", open: true, by: get(g.health)},

@@ -14,14 +14,21 @@ import (
 // group is the group that a request is about.
 func (g *Gateway) group(r *http.Request) (string, error) {
 	name := r.PathValue("group")
-	if err := engine.CheckGroup(name); err != nil {
-		return "", problem{Status: http.StatusBadRequest, Detail: err.Error()}
-	}
-	if g.opts.Groups != nil && !g.opts.Groups(name) {
-		return "", problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("the group %q is not open here", name)}
-	}
-	return name, nil
+	return name, g.checkGroup(name)
 }
+
+func (g *Gateway) checkGroup(name string) error {
+	if err := engine.CheckGroup(name); err != nil {
+		return problem{Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	if g.opts.Hub == nil || g.opts.Groups != nil && !g.opts.Groups(name) {
+		return problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("the group %q is not open here", name)}
+	}
+	return nil
+}
+
+// keeps reports whether what is sent to a group here is kept.
+func (g *Gateway) keeps(group string) bool { return g.opts.Keep != nil && g.opts.Keep(group) > 0 }
 
 // publish sends an event to a group.
 func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) {
@@ -47,10 +54,8 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) {
 // groupSend keeps the event if the group's events are to be kept.
 func (g *Gateway) groupSend(ctx context.Context, group string, e channels.Event) error {
 	var opts []channels.SendOption
-	if g.opts.Keep != nil {
-		if age := g.opts.Keep(group); age > 0 {
-			opts = append(opts, channels.Keep(age))
-		}
+	if g.keeps(group) {
+		opts = append(opts, channels.Keep(g.opts.Keep(group)))
 	}
 	return g.opts.Hub.GroupSend(ctx, group, e, opts...)
 }

@@ -61,7 +61,14 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &listener{g: g, group: name, ch: ch}
-	if from.After == "" && from.Last < 0 { // it listens before it is told so
+	newcomer := from.After == "" && from.Last < 0
+	first, err := g.whereNew(r.Context(), name, &from)
+	if err != nil {
+		l.leave()
+		g.fail(w, r, err)
+		return
+	}
+	if newcomer { // it listens before it is told so
 		if err := ch.Resume(r.Context(), name, lines, l, from); err != nil {
 			l.leave()
 			g.fail(w, r, err)
@@ -77,11 +84,23 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	left := p.taken(func(string) { c.Cancel() })
-	l.begin(c)
+	l.begin(c, first)
 	c.Stay(func(error) {
 		left()
 		l.leave()
 	})
+}
+
+// whereNew has a newcomer to a group with a history, who wants nothing old, go
+// on from its newest event, of which they are told: then they know where they
+// were even if they hear nothing.
+func (g *Gateway) whereNew(ctx context.Context, group string, from *channels.Replay) (engine.Position, error) {
+	if from.After != "" || from.Last > 0 || !g.keeps(group) {
+		return "", nil
+	}
+	pos, err := g.opts.Hub.Newest(ctx, group)
+	from.After = pos
+	return pos, err
 }
 
 // listener is a connection that follows a group. Who sends does not wait for
@@ -104,7 +123,10 @@ type listener struct {
 const maxEarly = 1000
 
 // begin has what was sent so far written, and what the client missed.
-func (l *listener) begin(c *sse.Conn) {
+func (l *listener) begin(c *sse.Conn, first engine.Position) {
+	if f, err := sse.NewFrame(sse.Event{ID: string(first)}); err == nil && first != "" {
+		_ = c.Push(f) // it ends by itself
+	}
 	l.mu.Lock()
 	for _, f := range l.early {
 		_ = c.Push(f) // it ends by itself

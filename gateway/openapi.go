@@ -30,6 +30,7 @@ func (g *Gateway) describe() ([]byte, error) {
 		"/tasks/{id}/events": object{"get": eventsOperation(), "parameters": []any{ref("parameters", "id")}},
 		"/tasks/{id}/ws":     object{"get": socketOperation("A task's stream."), "parameters": []any{ref("parameters", "id")}},
 		"/tasks/{id}/revoke": object{"post": revokeOperation(), "parameters": []any{ref("parameters", "id")}},
+		"/events":            object{"get": manyOperation()},
 		"/openapi.json":      object{"get": plainOperation("This document.", "application/json")},
 		"/metrics":           object{"get": plainOperation("Prometheus metrics.", "text/plain")},
 		"/healthz":           object{"get": healthOperation("Whether the process answers.")},
@@ -163,6 +164,18 @@ func listenOperation() object {
 			"parameters": []any{
 				parameter("header", "Last-Event-ID", "Go on after this event.", object{"type": "string", "maxLength": 128}),
 				lastParameter(),
+			},
+		})
+}
+
+func manyOperation() object {
+	several := object{"type": "array", "items": object{"type": "string"}}
+	return operation("Follow several streams and groups as one event stream. An event's id says where the client is in all of them.", "200",
+		response("Messages {\"task\" or \"group\", \"event\", \"data\"}; at last an event end, if only streams are followed.", "text/event-stream", object{"type": "string"}), object{
+			"parameters": []any{
+				parameter("query", "task", "A task's id. May be repeated.", several),
+				parameter("query", "group", "A group. May be repeated.", several),
+				parameter("header", "Last-Event-ID", "Go on after this event.", object{"type": "string", "maxLength": 128}),
 			},
 		})
 }

@@ -117,10 +117,14 @@ func (g *Gateway) state(w http.ResponseWriter, r *http.Request) {
 
 func taskID(r *http.Request) (string, error) {
 	id := r.PathValue("id")
-	if len(id) > engine.MaxID || invalidUTF8([]byte(id)) >= 0 {
-		return "", problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf("the task id has %d bytes, it needs 1 to %d of UTF-8", len(id), engine.MaxID)}
+	return id, checkTaskID(id)
+}
+
+func checkTaskID(id string) error {
+	if id == "" || len(id) > engine.MaxID || invalidUTF8([]byte(id)) >= 0 {
+		return problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf("the task id has %d bytes, it needs 1 to %d of UTF-8", len(id), engine.MaxID)}
 	}
-	return id, nil
+	return nil
 }
 
 func (g *Gateway) waitOf(r *http.Request) (time.Duration, error) {

@@ -193,8 +193,8 @@ func (c *Conn) onEnd(done func(cause error)) {
 	}
 }
 
-// Cancel has the connection end soon, as Close does, and waits for nothing: for
-// others than its handler.
+// Cancel has the connection end soon and waits for nothing: it is for others
+// than its handler. What was pushed and not flushed may be lost.
 func (c *Conn) Cancel() {
 	if c.request != nil {
 		c.outlet().close(ErrClosed)

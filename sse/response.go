@@ -184,6 +184,9 @@ func (s *response) end(last []byte, cause error) {
 // close waits for a write under way: the handler's ResponseWriter is good only
 // until it returns.
 func (s *response) close(cause error) {
+	if cause == ErrClosed && s.c.ctx.Err() == nil {
+		_ = s.flush(s.c.ctx) // what was pushed before; it may have gone
+	}
 	s.c.cancel(cause)
 	s.turn <- struct{}{}
 	if s.err == nil { // from now on nobody touches the ResponseWriter

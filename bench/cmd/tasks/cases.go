@@ -12,18 +12,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/rhubarb-go/rhubarb/bench/internal/measure"
 )
 
-// sample is one number of one measurement.
-type sample struct {
-	Metric string  `json:"metric"`
-	Unit   string  `json:"unit"`
-	Value  float64 `json:"value"`
-	More   bool    `json:"more"` // more is better
-}
-
 // measurement runs one case on one side.
-type measurement func(ctx context.Context, s side, o options) ([]sample, error)
+type measurement func(ctx context.Context, s side, o options) ([]measure.Sample, error)
 
 // benchCase is what is measured, with the options that make it.
 type benchCase struct {
@@ -45,12 +39,12 @@ var cases = []benchCase{
 
 // burnDown fills the queue, then starts a worker and waits until every job
 // has run and is settled.
-func burnDown(ctx context.Context, s side, o options) ([]sample, error) {
+func burnDown(ctx context.Context, s side, o options) ([]measure.Sample, error) {
 	if err := s.fill(ctx, jobs(o.N, time.Time{}, 0)); err != nil {
 		return nil, err
 	}
 	pids := append(s.servers(), os.Getpid())
-	before, err := cpu(pids...)
+	before, err := measure.CPU(pids...)
 	if err != nil {
 		return nil, err
 	}
@@ -60,18 +54,18 @@ func burnDown(ctx context.Context, s side, o options) ([]sample, error) {
 		return nil, err
 	}
 	took := time.Since(start)
-	after, err := cpu(pids...)
+	after, err := measure.CPU(pids...)
 	if err != nil {
 		return nil, err
 	}
-	return []sample{
-		{"throughput", "tasks/s", float64(o.N) / took.Seconds(), true},
-		{"CPU per task, with servers", "µs", float64((after - before).Microseconds()) / float64(o.N), false},
+	return []measure.Sample{
+		measure.More("throughput", "tasks/s", float64(o.N)/took.Seconds()),
+		measure.Less("CPU per task, with servers", "µs", float64((after-before).Microseconds())/float64(o.N)),
 	}, stop()
 }
 
 // enqueue sends jobs one by one from some callers, each waiting for its answer.
-func enqueue(ctx context.Context, s side, o options) ([]sample, error) {
+func enqueue(ctx context.Context, s side, o options) ([]measure.Sample, error) {
 	all, start := jobs(o.N, time.Time{}, 0), time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range o.Callers {
@@ -87,13 +81,13 @@ func enqueue(ctx context.Context, s side, o options) ([]sample, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return []sample{{"throughput", "calls/s", float64(o.N) / time.Since(start).Seconds(), true}}, nil
+	return []measure.Sample{measure.More("throughput", "calls/s", float64(o.N)/time.Since(start).Seconds())}, nil
 }
 
 // latency sends at a mean rate with random gaps, so that nothing that polls
 // falls in step, and measures from the call to the handler's start. The
 // worker has its default settings.
-func latency(ctx context.Context, s side, o options) ([]sample, error) {
+func latency(ctx context.Context, s side, o options) ([]measure.Sample, error) {
 	n := o.Rate * int(o.For.Seconds())
 	ran, waits := newTally(n+1), make([]time.Duration, n+1)
 	stop := startWork(ctx, s, 0, func(j job) {
@@ -127,7 +121,7 @@ func latency(ctx context.Context, s side, o options) ([]sample, error) {
 
 // scheduled lets many jobs wait for tomorrow beside an idle worker, looks at
 // its memory, and then measures how late a few that fall due soon are started.
-func scheduled(ctx context.Context, s side, o options) ([]sample, error) {
+func scheduled(ctx context.Context, s side, o options) ([]measure.Sample, error) {
 	const soon, spread = 5000, 10 * time.Second
 	ran, late := newTally(soon), make([]time.Duration, soon)
 	stop := startWork(ctx, s, o.Concurrency, func(j job) {
@@ -156,14 +150,14 @@ func scheduled(ctx context.Context, s side, o options) ([]sample, error) {
 		}
 	}
 	out := append(memory,
-		sample{"filling", "tasks/s", float64(o.N) / filled.Seconds(), true},
-		sample{"started early", "%", 100 * float64(early) / soon, false})
+		measure.More("filling", "tasks/s", float64(o.N)/filled.Seconds()),
+		measure.Less("started early", "%", 100*float64(early)/soon))
 	return append(out, percentiles("late", late)...), stop()
 }
 
 // dueAtOnce schedules jobs for one instant and measures how long after it the
 // last one is settled.
-func dueAtOnce(ctx context.Context, s side, o options) ([]sample, error) {
+func dueAtOnce(ctx context.Context, s side, o options) ([]measure.Sample, error) {
 	due := time.Now().Add(5*time.Second + time.Duration(o.N)*time.Second/4000)
 	if err := s.fill(ctx, jobs(o.N, due, 0)); err != nil {
 		return nil, err
@@ -182,9 +176,9 @@ func dueAtOnce(ctx context.Context, s side, o options) ([]sample, error) {
 	if err := ran.settled(ctx, s); err != nil {
 		return nil, err
 	}
-	return []sample{
-		{"all done after due", "s", time.Since(due).Seconds(), false},
-		{"started early", "%", 100 * float64(early.Load()) / float64(o.N), false},
+	return []measure.Sample{
+		measure.Less("all done after due", "s", time.Since(due).Seconds()),
+		measure.Less("started early", "%", 100*float64(early.Load())/float64(o.N)),
 	}, stop()
 }
 
@@ -215,32 +209,32 @@ func startWork(ctx context.Context, s side, concurrency int, handle func(job)) (
 	}
 }
 
-func percentiles(what string, ds []time.Duration) []sample {
+func percentiles(what string, ds []time.Duration) []measure.Sample {
 	slices.Sort(ds)
 	at := func(p int) float64 { return float64(ds[min(len(ds)-1, len(ds)*p/100)].Microseconds()) / 1000 }
-	return []sample{
-		{what + ", p50", "ms", at(50), false},
-		{what + ", p99", "ms", at(99), false},
-		{what + ", most", "ms", at(100), false},
+	return []measure.Sample{
+		measure.Less(what+", p50", "ms", at(50)),
+		measure.Less(what+", p99", "ms", at(99)),
+		measure.Less(what+", most", "ms", at(100)),
 	}
 }
 
-func memorySamples(s side) ([]sample, error) {
+func memorySamples(s side) ([]measure.Sample, error) {
 	debug.FreeOSMemory() // what filling left behind is not the worker's
-	worker, err := rss(os.Getpid())
+	worker, err := measure.RSS(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
 	all := worker
 	for _, pid := range s.servers() {
-		n, err := rss(pid)
+		n, err := measure.RSS(pid)
 		if err != nil {
 			return nil, err
 		}
 		all += n
 	}
-	return []sample{
-		{"RSS of the worker's process", "MB", float64(worker) / 1e6, false},
-		{"RSS with servers", "MB", float64(all) / 1e6, false},
+	return []measure.Sample{
+		measure.Less("RSS of the worker's process", "MB", float64(worker)/1e6),
+		measure.Less("RSS with servers", "MB", float64(all)/1e6),
 	}, nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rhubarb-go/rhubarb/bench/internal/measure"
 )
 
 // options are what a measurement is told.
@@ -34,8 +36,8 @@ type options struct {
 
 // answer is what a measurement prints.
 type answer struct {
-	Policy  string   `json:"policy"`
-	Samples []sample `json:"samples"`
+	Policy  string           `json:"policy"`
+	Samples []measure.Sample `json:"samples"`
 }
 
 func main() {
@@ -57,7 +59,7 @@ func main() {
 	defer stop()
 	var err error
 	if *one != "" {
-		err = measure(ctx, *one)
+		err = once(ctx, *one)
 	} else {
 		err = compare(ctx, o, *which, strings.Split(*only, ","), *rounds, *limit)
 	}
@@ -74,13 +76,13 @@ func compare(ctx context.Context, o options, which string, sides []string, round
 		return err
 	}
 	fmt.Printf("%s, %d CPUs, %s, load %s; %d rounds, interleaved; median (least–most)\n",
-		processor(), runtime.NumCPU(), runtime.Version(), load(), rounds)
+		measure.Processor(), runtime.NumCPU(), runtime.Version(), measure.Load(), rounds)
 	policies := map[string]string{}
 	for _, c := range cases {
 		if !match.MatchString(c.name) {
 			continue
 		}
-		got := newResults()
+		got := measure.New()
 		for round := range rounds {
 			order := slices.Clone(sides)
 			if round%2 == 1 {
@@ -94,7 +96,7 @@ func compare(ctx context.Context, o options, which string, sides []string, round
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", c.name, side, err)
 				}
-				got.add(side, a.Samples)
+				got.Add(side, a.Samples)
 				if policies[side] == "" {
 					policies[side] = a.Policy
 					fmt.Printf("%s: %s\n", side, a.Policy)
@@ -102,7 +104,7 @@ func compare(ctx context.Context, o options, which string, sides []string, round
 			}
 		}
 		fmt.Printf("\n%s\n", c.name)
-		got.print(os.Stdout, sides)
+		got.Print(os.Stdout, sides)
 	}
 	return nil
 }
@@ -137,8 +139,8 @@ func fork(ctx context.Context, o options, limit time.Duration) (answer, error) {
 	return a, json.Unmarshal(out.Bytes(), &a)
 }
 
-// measure runs one case on one side and prints the answer.
-func measure(ctx context.Context, spec string) error {
+// once runs one case on one side and prints the answer.
+func once(ctx context.Context, spec string) error {
 	var o options
 	if err := json.Unmarshal([]byte(spec), &o); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 // platform that Go knows. proc(5), /proc/pid/stat.
 const clockTick = 10 * time.Millisecond
 
-// rss returns the resident memory of a process in bytes. proc(5), VmRSS.
-func rss(pid int) (int64, error) {
+// RSS returns the resident memory of a process in bytes. proc(5), VmRSS.
+func RSS(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
@@ -27,8 +27,8 @@ func rss(pid int) (int64, error) {
 	return 0, fmt.Errorf("process %d has no VmRSS", pid)
 }
 
-// cpu returns the time that processes have spent computing.
-func cpu(pids ...int) (time.Duration, error) {
+// CPU returns the time that processes have spent computing.
+func CPU(pids ...int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -53,8 +53,8 @@ func cpu(pids ...int) (time.Duration, error) {
 	return sum, nil
 }
 
-// load returns the load average of the last minute.
-func load() string {
+// Load returns the load average of the last minute.
+func Load() string {
 	avg, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return "unknown"
@@ -63,8 +63,8 @@ func load() string {
 	return one
 }
 
-// processor returns the name of the first CPU.
-func processor() string {
+// Processor returns the name of the first CPU.
+func Processor() string {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return "unknown"

@@ -76,9 +76,16 @@ func Begin(ctx context.Context, h *Hub, t Transport, consumer Consumer) *Session
 }
 
 // Run is the rest of [Serve].
-func (s *Session) Run() {
+//
+// An idle connection waits in the functions that it calls, whose frames are kept
+// small: then its goroutine's stack need not grow.
+func (s *Session) Run() { s.end(s.read()) }
+
+// end runs what comes after the client has gone.
+//
+//go:noinline
+func (s *Session) end(code int) {
 	defer s.leave()
-	code := s.read()
 	s.gone.Store(true)
 	late := time.AfterFunc(endTime, s.cancel)
 	s.work.Wait() // what it said before it went is handled
@@ -135,24 +142,41 @@ func (s *Session) read() int {
 	for {
 		m, err := s.conn.t.Read(s.ctx)
 		if err != nil {
-			var closed *Closed
-			if errors.As(err, &closed) {
-				return closed.Code
-			}
+			return codeOf(err)
+		}
+		if !s.take(m) {
 			return closeGone
-		}
-		if s.messages == nil { // most connections only listen
-			s.messages = make(chan Message, maxAhead)
-		}
-		select {
-		case s.messages <- m:
-		case <-s.ctx.Done():
-			return closeGone
-		}
-		if s.handling.CompareAndSwap(false, true) {
-			s.work.Go(s.handle)
 		}
 	}
+}
+
+// codeOf is the close code of a connection that has ended.
+//
+//go:noinline
+func codeOf(err error) int {
+	var closed *Closed
+	if errors.As(err, &closed) {
+		return closed.Code
+	}
+	return closeGone
+}
+
+// take has a message handled, after those before it.
+//
+//go:noinline
+func (s *Session) take(m Message) bool {
+	if s.messages == nil { // most connections only listen
+		s.messages = make(chan Message, maxAhead)
+	}
+	select {
+	case s.messages <- m:
+	case <-s.ctx.Done():
+		return false
+	}
+	if s.handling.CompareAndSwap(false, true) {
+		s.work.Go(s.handle)
+	}
+	return true
 }
 
 // handle handles the messages that were read and ends when there are none, so

@@ -219,7 +219,7 @@ func TestAClientThatTalksIsClosed(t *testing.T) {
 	dial := edgeOf(t, edge, upgrade(&sse.Options{Server: edge}, idle))
 	conn, r, _ := ask(t, dial, "GET / HTTP/1.1")
 	go io.Copy(conn, strings.NewReader(strings.Repeat("x", 1<<20))) // which fails when it is closed
-	if _, err := io.Copy(io.Discard, r); err == nil { // a reset is fine, for it was not asked
+	if _, err := io.Copy(io.Discard, r); err == nil {               // a reset is fine, for it was not asked
 		t.Log("it was closed cleanly")
 	}
 	edge.Close(t.Context(), 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -18,7 +19,7 @@ type Channel struct {
 	handing sync.WaitGroup
 
 	mu      sync.Mutex
-	groups  map[string]struct{}
+	groups  []string            // few: a map would cost more than the rest of it
 	present map[string]struct{} // the groups it was announced in
 	waiting []Event
 	handed  bool // somebody hands out what waits
@@ -60,10 +61,9 @@ func (c *Channel) enter(ctx context.Context, what, group string, as func(*local)
 		c.mu.Unlock()
 		return fmt.Errorf("channels: %s %s: %w", what, group, engine.ErrClosed)
 	}
-	if c.groups == nil {
-		c.groups = map[string]struct{}{}
+	if !slices.Contains(c.groups, group) {
+		c.groups = append(c.groups, group)
 	}
-	c.groups[group] = struct{}{}
 	c.mu.Unlock()
 	s := c.hub.shard(group)
 	s.mu.Lock()
@@ -100,7 +100,9 @@ func (c *Channel) Leave(ctx context.Context, group string) error {
 
 func (c *Channel) forget(group string) {
 	c.mu.Lock()
-	delete(c.groups, group)
+	if i := slices.Index(c.groups, group); i >= 0 {
+		c.groups = slices.Delete(c.groups, i, i+1)
+	}
 	c.mu.Unlock()
 	s := c.hub.shard(group)
 	s.mu.Lock()
@@ -119,12 +121,10 @@ func (c *Channel) Close(ctx context.Context) error {
 		return nil
 	}
 	c.closed, c.waiting = true, nil
-	var groups []string
-	for g := range c.groups {
-		groups = append(groups, g)
-	}
+	groups := c.groups
+	c.groups = nil
 	for g := range c.present {
-		if _, in := c.groups[g]; !in {
+		if !slices.Contains(groups, g) {
 			groups = append(groups, g)
 		}
 	}

@@ -46,7 +46,7 @@ const (
 // event once and in order, also those that are sent meanwhile. It returns when
 // the history is written.
 func (c *Channel) Resume(ctx context.Context, group string, r *Relay, to Sink, from Replay) error {
-	f := &follower{sink: to, replaying: true}
+	f := &follower{sink: to, behind: new(waiting)}
 	if err := c.enter(ctx, "resume", group, func(l *local) { l.follow(c, r, f) }); err != nil {
 		return err
 	}
@@ -140,14 +140,14 @@ func (f *follower) gap(r *Relay) {
 func (f *follower) catchUp() (done bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.overrun {
-		f.overrun = false
+	if f.behind.overrun {
+		f.behind.overrun = false
 		return false
 	}
-	for _, m := range f.waiting {
+	for _, m := range f.behind.messages {
 		f.writeLocked(m)
 	}
-	f.waiting, f.replaying = nil, false
+	f.behind = nil
 	return true
 }
 

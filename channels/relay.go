@@ -65,11 +65,14 @@ type Sink interface{ WriteShared(*Shared) error }
 type follower struct {
 	sink Sink
 
-	mu        sync.Mutex
-	last      uint64 // the offset of the newest message that was written
-	replaying bool   // what is live waits
-	waiting   []*Shared
-	overrun   bool // some of it was dropped
+	mu     sync.Mutex
+	last   uint64   // the offset of the newest message that was written
+	behind *waiting // what is live waits for a replay; nil after it
+}
+
+type waiting struct {
+	messages []*Shared
+	overrun  bool // some were dropped
 }
 
 // maxWaiting bounds what is live and waits for a replay; of kept messages that
@@ -81,12 +84,12 @@ func (f *follower) offer(m *Shared) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case !f.replaying:
+	case f.behind == nil:
 		f.writeLocked(m)
-	case len(f.waiting) < maxWaiting:
-		f.waiting = append(f.waiting, m)
+	case len(f.behind.messages) < maxWaiting:
+		f.behind.messages = append(f.behind.messages, m)
 	default:
-		f.waiting, f.overrun = nil, true
+		*f.behind = waiting{overrun: true}
 	}
 }
 

@@ -26,14 +26,13 @@ const leaveTime = 5 * time.Second
 
 // Session is one connection being served. Made by [Begin].
 type Session struct {
-	hub      *Hub
 	consumer Consumer
-	conn     *Conn
+	conn     Conn
 	ctx      context.Context
 	cancel   context.CancelFunc
 
-	turn chan struct{} // full while a callback runs; a lock that can be waited for in a select
-	gone atomic.Bool   // there is nobody to hand events to
+	turn turn        // of the callback that runs
+	gone atomic.Bool // there is nobody to hand events to
 
 	messages chan Message // read and not handled; made for the first
 	handling atomic.Bool  // somebody handles them
@@ -58,7 +57,7 @@ func Serve(ctx context.Context, h *Hub, t Transport, consumer Consumer) {
 // It returns nil if the connection was not accepted. Otherwise Run must be
 // called.
 func Begin(ctx context.Context, h *Hub, t Transport, consumer Consumer) *Session {
-	s := &Session{hub: h, consumer: consumer, turn: make(chan struct{}, 1)}
+	s := &Session{consumer: consumer}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	ch, err := h.Open(s.event)
 	if err != nil {
@@ -67,13 +66,15 @@ func Begin(ctx context.Context, h *Hub, t Transport, consumer Consumer) *Session
 		t.Refuse(http.StatusServiceUnavailable, "no channel")
 		return nil
 	}
-	s.conn = &Conn{t: t, ch: ch}
+	s.conn.t, s.conn.ch = t, ch
 	if !s.connect() {
 		s.leave()
 		return nil
 	}
 	return s
 }
+
+func (s *Session) hub() *Hub { return s.conn.ch.hub }
 
 // Run is the rest of [Serve].
 //
@@ -91,12 +92,12 @@ func (s *Session) end(code int) {
 	s.work.Wait() // what it said before it went is handled
 	late.Stop()
 	s.cancel()
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.take(nil)
+	defer s.turn.give()
 	end, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
 	defer cancel()
-	if err := s.call(func() error { s.consumer.Disconnect(end, s.conn, code); return nil }); err != nil {
-		s.hub.log.Warn("disconnect failed", "channel", s.conn.Channel(), "err", err)
+	if err := s.call(func() error { s.consumer.Disconnect(end, &s.conn, code); return nil }); err != nil {
+		s.hub().log.Warn("disconnect failed", "channel", s.conn.Channel(), "err", err)
 	}
 }
 
@@ -106,15 +107,15 @@ func (s *Session) leave() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
 	defer cancel()
 	if err := ch.Close(ctx); err != nil {
-		s.hub.log.Warn("leave groups", "channel", ch.Name(), "err", err)
+		s.hub().log.Warn("leave groups", "channel", ch.Name(), "err", err)
 	}
 }
 
 // connect reports whether the connection was accepted.
 func (s *Session) connect() bool {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	err := s.call(func() error { return s.consumer.Connect(s.ctx, s.conn) })
+	s.turn.take(nil)
+	defer s.turn.give()
+	err := s.call(func() error { return s.consumer.Connect(s.ctx, &s.conn) })
 	if err == nil {
 		err = s.conn.Accept("")
 	}
@@ -129,8 +130,8 @@ func (s *Session) connect() bool {
 	case errors.As(err, &refused):
 		s.conn.t.Refuse(refused.status(), refused.Reason)
 	default:
-		s.hub.stats.Failed.Add(1)
-		s.hub.log.Warn("connection failed", "in", "connect", "channel", s.conn.Channel(), "err", err)
+		s.hub().stats.Failed.Add(1)
+		s.hub().log.Warn("connection failed", "in", "connect", "channel", s.conn.Channel(), "err", err)
 		s.conn.t.Refuse(http.StatusInternalServerError, "")
 	}
 	return false
@@ -185,9 +186,9 @@ func (s *Session) handle() {
 	for {
 		select {
 		case m := <-s.messages:
-			s.turn <- struct{}{}
-			s.guard("receive", func() error { return s.consumer.Receive(s.ctx, s.conn, m) })
-			<-s.turn
+			s.turn.take(nil)
+			s.guard("receive", func() error { return s.consumer.Receive(s.ctx, &s.conn, m) })
+			s.turn.give()
 			continue
 		default:
 		}
@@ -200,16 +201,14 @@ func (s *Session) handle() {
 
 // event is called by the channel, one event at a time.
 func (s *Session) event(e Event) {
-	select {
-	case s.turn <- struct{}{}:
-	case <-s.ctx.Done():
+	if !s.turn.take(s.ctx.Done()) {
 		return
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.give()
 	if s.gone.Load() || s.ctx.Err() != nil {
 		return
 	}
-	s.guard("event", func() error { return s.consumer.Event(s.ctx, s.conn, e) })
+	s.guard("event", func() error { return s.consumer.Event(s.ctx, &s.conn, e) })
 }
 
 // guard runs a callback, and closes the connection if it fails. After that
@@ -238,9 +237,9 @@ func (s *Session) fail(what string, err error) {
 	if s.ctx.Err() != nil { // the client has gone, which is why
 		return
 	}
-	s.hub.stats.Failed.Add(1)
-	s.hub.log.Warn("connection failed", "in", what, "channel", s.conn.Channel(), "err", err)
+	s.hub().stats.Failed.Add(1)
+	s.hub().log.Warn("connection failed", "in", what, "channel", s.conn.Channel(), "err", err)
 	if err := s.conn.t.Close(closeError, "internal error"); err != nil {
-		s.hub.log.Debug("close", "err", err)
+		s.hub().log.Debug("close", "err", err)
 	}
 }

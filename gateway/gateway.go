@@ -145,7 +145,8 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 	if g.openAPI, err = g.describe(); err != nil {
 		return nil, fmt.Errorf("gateway: new: describe tasks: %w", err)
 	}
-	g.edge, err = ws.New(&ws.Options{Origins: g.opts.Origins, Subprotocols: []string{protocol}, MaxMessage: int(min(g.opts.MaxBody, 64<<10)), Logger: g.log})
+	g.edge, err = ws.New(&ws.Options{Origins: g.opts.Origins, Subprotocols: []string{protocol}, Detach: true,
+		MaxMessage: int(min(g.opts.MaxBody, 64<<10)), Logger: g.log})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: new: %w", err)
 	}

@@ -30,12 +30,12 @@ var (
 // are written whole, in the order of the calls. The handler calls Close before
 // it returns, or Stay.
 type Conn struct {
-	opts    Options
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	out     outlet
-	age     *time.Timer // nil without a bound
-	request func() bool // stops the request's context from ending it; nil if it always does
+	opts   Options
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	out    outlet
+	age    *time.Timer // nil without a bound
+	values *values     // nil if the request's context ends it
 
 	mu   sync.Mutex
 	why  error             // why it has ended, nil while it has not
@@ -90,8 +90,8 @@ func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	take := o.takes(w, r)
 	if take {
 		// The connection outlives the request: until Stay its handler has it.
-		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
-		c.request = context.AfterFunc(r.Context(), func() { c.outlet().close(errLeft) })
+		c.values = borrow(r.Context(), func() { c.outlet().close(errLeft) })
+		c.ctx, c.cancel = context.WithCancelCause(c.values)
 	} else {
 		c.ctx, c.cancel = context.WithCancelCause(r.Context())
 	}
@@ -121,7 +121,8 @@ func (c *Conn) outlet() outlet {
 	return c.out
 }
 
-// Context ends when the client leaves or the connection is closed.
+// Context ends when the client leaves or the connection is closed. It has the
+// values of the request's until Stay returns.
 func (c *Conn) Context() context.Context { return c.ctx }
 
 // Send writes an event. After an error of the connection every later call
@@ -172,8 +173,8 @@ func (c *Conn) Stay(done func(cause error)) {
 	if done != nil {
 		c.onEnd(done)
 	}
-	if c.request != nil {
-		c.request()
+	if c.values != nil {
+		c.values.release()
 		return
 	}
 	<-c.ctx.Done()
@@ -196,7 +197,7 @@ func (c *Conn) onEnd(done func(cause error)) {
 // Cancel has the connection end soon and waits for nothing: it is for others
 // than its handler. What was pushed and not flushed may be lost.
 func (c *Conn) Cancel() {
-	if c.request != nil {
+	if c.values != nil {
 		c.outlet().close(ErrClosed)
 		return
 	}
@@ -205,8 +206,8 @@ func (c *Conn) Cancel() {
 
 // Close ends the connection cleanly, after the last whole event.
 func (c *Conn) Close() error {
-	if c.request != nil {
-		c.request()
+	if c.values != nil {
+		c.values.release()
 	}
 	c.out.close(ErrClosed)
 	return nil

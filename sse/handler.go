@@ -88,11 +88,11 @@ func ServeStream(w http.ResponseWriter, r *http.Request, s *stream.Stream, opts 
 			c.onEnd(func(error) { detached() })
 		}
 	}
-	if c.request == nil {
+	if c.values == nil {
 		o.feed(c, s, at, after)
 		return
 	}
-	c.request()
+	c.values.release()
 	o.Server.work.Go(func() { o.feed(c, s, at, after) })
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +26,7 @@ var ErrClosed = errors.New("ws: connection is closed")
 // once.
 type Conn struct {
 	srv         *Server
-	request     *http.Request
+	request     atomic.Pointer[http.Request]
 	nc          net.Conn
 	push        *push.Conn
 	timer       *push.Timer
@@ -36,7 +38,7 @@ type Conn struct {
 	// Of the goroutine that reads.
 	raw     syscall.RawConn       // nil: reads hold a buffer while they wait
 	try     func(fd uintptr) bool // made once
-	parse   reader                //
+	parse   *reader               // nil between messages
 	chunk   *[chunkSize]byte      // nil: input is in none
 	input   []byte                // read, and not yet parsed
 	readErr error                 // of try
@@ -53,15 +55,28 @@ const chunkSize = 16 << 10
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 func newConn(h *Handshake, nc net.Conn, subprotocol string) *Conn {
-	c := &Conn{srv: h.srv, request: h.r, nc: nc, deal: h.deal, subprotocol: subprotocol, raw: rawConn(nc)}
+	c := &Conn{srv: h.srv, nc: nc, deal: h.deal, subprotocol: subprotocol, raw: rawConn(nc)}
+	c.request.Store(h.r)
 	c.try = c.readNow
-	c.parse = reader{max: h.srv.opts.MaxMessage, deflate: h.deal.window > 0}
 	c.touch()
 	return c
 }
 
 // Request returns the request the connection began with.
-func (c *Conn) Request() *http.Request { return c.request }
+func (c *Conn) Request() *http.Request { return c.request.Load() }
+
+// settle lets go of what only the handshake needed.
+func (c *Conn) settle(ctx context.Context) {
+	r := c.Request()
+	kept := r.WithContext(ctx)
+	kept.Header = make(http.Header)
+	for name, values := range r.Header {
+		if name != "Connection" && name != "Upgrade" && !strings.HasPrefix(name, "Sec-Websocket-") {
+			kept.Header[name] = slices.Clone(values) // net/http has them all in one array
+		}
+	}
+	c.request.Store(kept)
+}
 
 // Subprotocol returns the one that was agreed on, empty for none.
 func (c *Conn) Subprotocol() string { return c.subprotocol }
@@ -72,7 +87,7 @@ func (c *Conn) Subprotocol() string { return c.subprotocol }
 // it just went, or ours if we closed first. The connection is closed then.
 func (c *Conn) Read() (channels.Message, error) {
 	for c.over == nil {
-		m, got, ctl, err := c.parse.next(&c.input)
+		m, got, ctl, err := c.reader().next(&c.input)
 		switch f, bad := failure(err); {
 		case bad:
 			c.fail(f)
@@ -315,9 +330,25 @@ func (c *Conn) readNow(fd uintptr) bool {
 	return !wait
 }
 
+// recycle gives back what an idle connection does not need.
 func (c *Conn) recycle() {
 	if c.chunk != nil {
 		chunks.Put(c.chunk)
 	}
 	c.chunk, c.input = nil, nil
+	if c.parse != nil && c.parse.idle() {
+		readers.Put(c.parse)
+		c.parse = nil
+	}
+}
+
+// readers are parsers between messages.
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+func (c *Conn) reader() *reader {
+	if c.parse == nil {
+		c.parse = readers.Get().(*reader)
+		c.parse.max, c.parse.deflate = c.srv.opts.MaxMessage, c.deal.window > 0
+	}
+	return c.parse
 }

@@ -54,6 +54,11 @@ type Options struct {
 	// is no bound.
 	MaxConns int
 
+	// Detach saves some 400 bytes per connection: the context of consumers has
+	// no values of the request's, and the request after Connect none either. In
+	// Connect, its request's context has them.
+	Detach bool
+
 	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
 }

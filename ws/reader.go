@@ -50,6 +50,9 @@ type reader struct {
 	control []byte // of a control frame that did not come in one piece
 }
 
+// idle reports whether the reader is between messages, and holds nothing.
+func (r *reader) idle() bool { return r.have == 0 && !r.inside && !r.open && r.control == nil }
+
 // control is a control frame.
 type control struct {
 	op      byte

@@ -46,7 +46,7 @@ func openRhubarb(ctx context.Context) (edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := ws.New(&ws.Options{Ping: time.Hour}) // the crowd answers none
+	s, err := ws.New(&ws.Options{Ping: time.Hour, Detach: true}) // the crowd answers none
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ var cases = []benchCase{
 
 // run measures one case on one side.
 func (bc benchCase) run(ctx context.Context, s side, o options) ([]measure.Sample, error) {
-	p, err := begin(ctx, s)
+	p, err := begin(ctx, s, o.profiles)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -53,10 +54,17 @@ func sideOf(name string) (side, error) {
 
 // serve is the serving process. It says its address, and then obeys lines:
 // "publish GROUP NUMBER" and "collect", which is answered.
-func serve(ctx context.Context, name string) error {
+func serve(ctx context.Context, name, profiles string) error {
 	s, err := sideOf(name)
 	if err != nil {
 		return err
+	}
+	if profiles != "" {
+		stop, err := profile(filepath.Join(profiles, name))
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	e, err := s.open(ctx)
@@ -97,12 +105,12 @@ type served struct {
 	cmd  *exec.Cmd
 }
 
-func begin(ctx context.Context, s side) (*served, error) {
+func begin(ctx context.Context, s side, profiles string) (*served, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-serve", s.name)
+	cmd := exec.CommandContext(ctx, self, "-serve", s.name, "-profiles", profiles)
 	cmd.Stderr = os.Stderr
 	p := &served{side: s, cmd: cmd}
 	if p.in, err = cmd.StdinPipe(); err != nil {
@@ -140,9 +148,8 @@ func (p *served) collect() error {
 }
 
 func (p *served) end() {
-	_ = p.in.Close()         // its sign to end
-	_ = p.cmd.Process.Kill() // and no more waiting for its connections
-	_ = p.cmd.Wait()
+	_ = p.in.Close() // its sign to end
+	_ = p.cmd.Wait() // says nothing new
 }
 
 // groups are the members of groups, for libraries that have none themselves.

@@ -21,6 +21,8 @@ type options struct {
 	window time.Duration // how long to publish
 	limit  time.Duration // how long a delivery may take
 	scale  float64       // of the number of connections
+
+	profiles string // where profiles go; empty for none
 }
 
 // tables are the sides that are measured beside each other, ours first.
@@ -38,13 +40,14 @@ func main() {
 	flag.DurationVar(&o.window, "for", 5*time.Second, "how long to publish")
 	flag.DurationVar(&o.limit, "limit", 30*time.Second, "how long a delivery may take before it counts as lost")
 	flag.Float64Var(&o.scale, "scale", 1, "multiplies the number of connections")
+	flag.StringVar(&o.profiles, "profiles", "", "write each side's last CPU profile, and its memory at the end, into this directory")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	if *name != "" {
-		err = serve(ctx, *name)
+		err = serve(ctx, *name, o.profiles)
 	} else {
 		err = compare(ctx, o, *which, *only, *rounds)
 	}

@@ -2,20 +2,29 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"runtime/pprof"
 )
 
-// profile writes a CPU profile until it is stopped.
+// profile writes a CPU profile until it is stopped, and then one of the memory
+// in use.
 func profile(path string) (stop func(), err error) {
-	f, err := os.Create(path + ".pprof")
+	cpu, err := os.Create(path + ".cpu")
 	if err != nil {
 		return nil, err
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
+	memory, err := os.Create(path + ".memory")
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(cpu); err != nil {
 		return nil, err
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		_ = f.Close() // it is for reading by eye
+		runtime.GC()
+		_ = pprof.WriteHeapProfile(memory) // a reader notices what is missing
+		_ = memory.Close()
+		_ = cpu.Close()
 	}, nil
 }

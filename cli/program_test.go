@@ -175,7 +175,7 @@ func TestServeNamesTheAddressThatIsInUse(t *testing.T) {
 	addr := ln.Addr().String()
 	s.want(1, "", "app: the address "+addr+" is in use: stop the program that listens there or choose another with --addr\n", "serve", "--addr", addr)
 	exit, _, errs := s.run("serve", "--addr", "nowhere")
-	if exit != 2 || !strings.Contains(errs, "listen on nowhere") {
+	if exit != 2 || !strings.Contains(errs, "--addr nowhere") {
 		t.Errorf("a wrong address: got exit %d, %q", exit, errs)
 	}
 	exit, _, errs = s.run("serve", "--origin", "example.org")

@@ -26,19 +26,25 @@ type serveCmd struct {
 	workerFlags
 	edgeFlags
 
-	Addr    string        `name:"addr" default:"localhost:8080" help:"Address to listen on (${default})."`
-	Worker  bool          `name:"worker" help:"Run tasks in this process as well."`
-	AnyTask bool          `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
-	Token   string        `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
-	Origins []string      `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
-	Hosts   []string      `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
-	Groups  []string      `name:"group" placeholder:"NAME" help:"A group of connections to open over HTTP, or a pattern such as 'chat.*' (none). May be repeated."`
-	Keep    time.Duration `name:"keep" default:"0s" placeholder:"TIME" help:"For how long groups keep what clients send to them, for those who come back (${default}: not at all)."`
-	MaxBody int64         `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
+	Config      configFile    `name:"config" short:"c" placeholder:"FILE" help:"Read flags from this file, in TOML: group = [\"chat.*\"]. Those given here, or in the environment, win."`
+	Addr        string        `name:"addr" default:"localhost:8080" help:"Address to listen on (${default})."`
+	Concurrency int           `name:"concurrency" placeholder:"N" help:"With --worker: how many tasks may run at once (100)."`
+	Worker      bool          `name:"worker" help:"Run tasks in this process as well."`
+	AnyTask     bool          `name:"any-task" help:"Accept calls of tasks that this program does not know, for workers elsewhere."`
+	Token       string        `name:"token" env:"RHUBARB_HTTP_TOKEN" placeholder:"TOKEN" help:"Bearer token that every request needs, health checks apart."`
+	Origins     []string      `name:"origin" placeholder:"URL" help:"A further site whose pages may call and read, such as https://app.example.org. May be repeated."`
+	Hosts       []string      `name:"host" placeholder:"NAME" help:"A name under which it may be asked (any; on localhost without a token, localhost). May be repeated."`
+	Groups      []string      `name:"group" placeholder:"NAME" help:"A group of connections to open over HTTP, or a pattern such as 'chat.*' (none). May be repeated."`
+	Keep        time.Duration `name:"keep" default:"0s" placeholder:"TIME" help:"For how long groups keep what clients send to them, for those who come back (${default}: not at all)."`
+	MaxBody     int64         `name:"max-body" default:"1048576" placeholder:"BYTES" help:"Largest body of a request (${default})."`
 }
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, env *Env) error {
+	return c.Config.locate(c.start(ctx, env))
+}
+
+func (c *serveCmd) start(ctx context.Context, env *Env) error {
 	app, err := env.App(ctx)
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ func (c *serveCmd) Run(ctx context.Context, env *Env) error {
 		return Exit(BadInput, err)
 	}
 	if c.Worker {
-		if w, err = c.worker(app, env, g.Metrics().Run); err != nil {
+		if w, err = c.worker(app, env, c.Concurrency, g.Metrics().Run); err != nil {
 			return err
 		}
 	}
@@ -145,7 +151,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("the address %s needs a privileged user: choose a port above 1023 with --addr", addr)
 	}
-	return nil, badInput("listen on %s: %w", addr, err)
+	return nil, badInput("--addr %s: %w", addr, err)
 }
 
 func loopback(a net.Addr) bool {

@@ -12,14 +12,13 @@ import (
 // workerFlags are those of every subcommand that runs tasks.
 type workerFlags struct {
 	Queues        []string      `name:"queues" short:"Q" placeholder:"NAME,…" help:"Queues to take from (celery)."`
-	Concurrency   int           `name:"concurrency" short:"c" placeholder:"N" help:"How many tasks may run at once (100)."`
 	Grace         time.Duration `name:"grace" default:"10s" help:"How long running tasks may go on after a stop, 0 for not at all (${default})."`
 	MaxDeliveries int           `name:"max-deliveries" placeholder:"N" help:"Dead-letter a message that was handed out N times and never settled (5)."`
 	Node          string        `name:"node" placeholder:"NAME" help:"This worker's name (celery@host)."`
 }
 
 // worker makes a worker of the program's tasks.
-func (f *workerFlags) worker(app *rhubarb.App, env *Env, mw ...func(rhubarb.Handler) rhubarb.Handler) (*worker.Worker, error) {
+func (f *workerFlags) worker(app *rhubarb.App, env *Env, concurrency int, mw ...func(rhubarb.Handler) rhubarb.Handler) (*worker.Worker, error) {
 	if len(env.Tasks) == 0 {
 		return nil, badInput("this program has no tasks to run: give them to cli.Main in your own program")
 	}
@@ -28,7 +27,7 @@ func (f *workerFlags) worker(app *rhubarb.App, env *Env, mw ...func(rhubarb.Hand
 		grace = time.Nanosecond // zero means the default there
 	}
 	w, err := worker.New(app, env.Tasks, &worker.Options{
-		Queues: f.Queues, Concurrency: f.Concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
+		Queues: f.Queues, Concurrency: concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
 		Name: f.Node, Run: mw, Logger: env.Log,
 	})
 	if err != nil {
@@ -61,6 +60,8 @@ func (f *workerFlags) run(ctx context.Context, w *worker.Worker, app *rhubarb.Ap
 
 type workerCmd struct {
 	workerFlags
+
+	Concurrency int `name:"concurrency" short:"c" placeholder:"N" help:"How many tasks may run at once (100)."`
 }
 
 // Help is what worker --help says further.
@@ -75,7 +76,7 @@ func (c *workerCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	w, err := c.worker(app, env)
+	w, err := c.worker(app, env, c.Concurrency)
 	if err != nil {
 		return err
 	}

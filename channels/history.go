@@ -66,7 +66,7 @@ func (h *Hub) replay(ctx context.Context, group string, r *Relay, f *follower, f
 		f.catchUp()
 		return nil
 	}
-	w, losses := replayer{hub: h, group: group, relay: r, f: f}, h.lost.Load()
+	w, losses := replayer{hub: h, group: group, relay: r, f: f, since: h.order.Add(1)}, h.lost.Load()
 	if from.After == "" && from.Last > 0 {
 		if cur.Offset, err = h.before(ctx, group, from.Last); err != nil {
 			return err
@@ -94,12 +94,13 @@ type replayer struct {
 	group string
 	relay *Relay
 	f     *follower
-	ahead int // bytes written since the client took all
+	since uint64 // in the hub's order, when it began
+	ahead int    // bytes written since the client took all
 }
 
 // page writes some of the history and reports whether there may be more.
 func (w *replayer) page(ctx context.Context) (more bool, err error) {
-	p, err := w.hub.historyPage(ctx, w.group, w.relay, w.f.last)
+	p, err := w.hub.historyPage(ctx, w.group, w.relay, w.f.last, w.since)
 	if err != nil {
 		return false, err
 	}
@@ -154,36 +155,43 @@ func (f *follower) catchUp() (done bool) {
 // page is a part of a history, rendered.
 type page struct {
 	shared []*Shared
+	began  uint64 // in the hub's order, when it was read
 	last   uint64 // the offset of its last message, 0 if it has none
 	gone   bool
 	full   bool // there may be more
 }
 
 // historyPage reads and renders what comes after an offset. At a storm of
-// reconnections, clients that ask for the same share one read.
-func (h *Hub) historyPage(ctx context.Context, group string, r *Relay, after uint64) (*page, error) {
+// reconnections, clients that ask for the same share one read. It is one that
+// began later than since: an older one lacks what was live just before the
+// client came.
+func (h *Hub) historyPage(ctx context.Context, group string, r *Relay, after, since uint64) (*page, error) {
 	key := fmt.Sprintf("%s %p %s", group, r, strconv.FormatUint(after, 16))
-	answer := h.reads.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait) // it is not the first one's alone
-		defer cancel()
-		return h.readPage(ctx, group, r, after)
-	})
-	select {
-	case a := <-answer:
-		p, _ := a.Val.(*page)
-		return p, a.Err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for {
+		answer := h.reads.DoChan(key, func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait) // it is not the first one's alone
+			defer cancel()
+			return h.readPage(ctx, group, r, after)
+		})
+		select {
+		case a := <-answer:
+			if p, ok := a.Val.(*page); a.Err != nil || ok && p.began > since {
+				return p, a.Err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 
 func (h *Hub) readPage(ctx context.Context, group string, r *Relay, after uint64) (*page, error) {
 	h.stats.Reads.Add(1)
+	p := &page{began: h.order.Add(1)}
 	kept, gone, err := h.layer.History(ctx, group, after, historyPage)
 	if err != nil {
 		return nil, err
 	}
-	p := &page{gone: gone, full: len(kept) == historyPage}
+	p.gone, p.full = gone, len(kept) == historyPage
 	for _, k := range kept {
 		p.last = k.Offset
 		if e, ok := h.event(group, k.Body, k.Offset); ok {

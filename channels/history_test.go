@@ -318,6 +318,39 @@ func (s slowHistory) History(ctx context.Context, group string, after uint64, mo
 	return s.Layer.History(ctx, group, after, most)
 }
 
+// lateAnswer reads at once and answers later, as a network does.
+type lateAnswer struct{ engine.Layer }
+
+func (l lateAnswer) History(ctx context.Context, group string, after uint64, most int) ([]engine.Kept, bool, error) {
+	kept, gone, err := l.Layer.History(ctx, group, after, most)
+	<-time.After(50 * time.Millisecond)
+	return kept, gone, err
+}
+
+// A read that began before a client came does not have what was sent in between.
+func TestASharedReadIsNoOlderThanWhoSharesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, lateAnswer{mem(t)}, Options{})
+		var at sync.Map
+		r := words(&at)
+		tell(t, h, "a", Keep(time.Hour))
+		resume(t, h, r, Replay{})
+		raw, _ := at.Load("a")
+		pos, _ := raw.(engine.Position)
+
+		var n1, n2 *note
+		var both sync.WaitGroup
+		both.Go(func() { n1 = resume(t, h, r, Replay{After: pos}) })
+		<-time.After(10 * time.Millisecond)
+		tell(t, h, "b", Keep(time.Hour))
+		<-time.After(10 * time.Millisecond)
+		both.Go(func() { n2 = resume(t, h, r, Replay{After: pos}) })
+		both.Wait()
+		n1.wants(t, "b")
+		n2.wants(t, "b")
+	})
+}
+
 func TestALongHistoryWaitsForTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, mem(t), Options{})

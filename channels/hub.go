@@ -48,6 +48,7 @@ type Hub struct {
 	presence presence
 
 	reads    singleflight.Group // of history
+	order    atomic.Uint64      // counts readers and reads as they begin
 	lost     atomic.Uint64      // how often the connection was
 	catching chan struct{}      // full while somebody reads what was missed
 

@@ -2,7 +2,6 @@ package sse
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,10 +94,10 @@ func (s *Server) Len() int {
 }
 
 // Close closes every connection within the grace, evenly spread, each after a
-// whole event and with a random reconnection time of a second to one more than
-// the grace, and refuses later ones. It returns when all have been told, and
-// those that were taken over are closed; when ctx ends it closes the rest at
-// once and returns.
+// whole event and with a random reconnection time of a second and up to half the
+// grace, at least another second, and refuses later ones. It returns when all
+// have been told, and those that were taken over are closed; when ctx ends it
+// closes the rest at once and returns.
 func (s *Server) Close(ctx context.Context, grace time.Duration) {
 	s.start()
 	s.mu.Lock()
@@ -122,22 +121,9 @@ func (s *Server) Close(ctx context.Context, grace time.Duration) {
 }
 
 func (s *Server) sendAway(ctx context.Context, conns []*Conn, grace time.Duration) {
-	if len(conns) == 0 {
-		return
-	}
 	var away sync.WaitGroup
 	defer away.Wait()
-	step := time.NewTicker(max(grace/time.Duration(len(conns)), time.Microsecond))
-	defer step.Stop()
-	for i, c := range conns {
-		away.Go(func() { c.goAway(time.Second+rand.N(max(grace, 0)+1), errDrained) })
-		if i == len(conns)-1 {
-			return
-		}
-		select {
-		case <-step.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	push.Away(ctx, grace, len(conns), func(i int, retry time.Duration) {
+		away.Go(func() { conns[i].goAway(retry, errDrained) })
+	})
 }

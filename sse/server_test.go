@@ -67,8 +67,8 @@ func TestDrainSpreadsClosesOverTheGraceAfterAWholeEventWithARetry(t *testing.T) 
 			}
 			events, last, _ := strings.Cut(c.text, "retry: ")
 			ms, err := strconv.Atoi(strings.TrimSpace(last))
-			if !strings.HasSuffix(events, "\n\n") || err != nil || ms < 1000 || ms > 11_000 {
-				t.Errorf("client %d: %q, want whole events and then a retry of 1 to 11 s", i, c.text)
+			if !strings.HasSuffix(events, "\n\n") || err != nil || ms < 1000 || ms > 6000 {
+				t.Errorf("client %d: %q, want whole events and then a retry of 1 to 6 s", i, c.text)
 			}
 			retries[ms] = true
 		}

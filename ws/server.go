@@ -3,7 +3,6 @@ package ws
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -76,7 +75,7 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) {
 		s.isEmpty.Do(func() { close(s.empty) })
 	}
 	s.mu.Unlock()
-	s.sendAway(ctx, conns, max(grace, 0))
+	s.sendAway(ctx, conns, grace)
 	select {
 	case <-s.empty:
 	case <-ctx.Done():
@@ -86,23 +85,9 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) {
 }
 
 func (s *Server) sendAway(ctx context.Context, conns []*Conn, grace time.Duration) {
-	if len(conns) == 0 {
-		return
-	}
-	step := time.NewTicker(max(grace/time.Duration(len(conns)), time.Microsecond))
-	defer step.Stop()
-	for i, c := range conns {
-		retry := time.Second + rand.N(grace+1)
-		c.close(CloseRestart, fmt.Sprintf("service restart; retry=%d", retry.Milliseconds()), Drained)
-		if i == len(conns)-1 {
-			return
-		}
-		select {
-		case <-step.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	push.Away(ctx, grace, len(conns), func(i int, retry time.Duration) {
+		conns[i].close(CloseRestart, fmt.Sprintf("service restart; retry=%d", retry.Milliseconds()), Drained)
+	})
 }
 
 // Close drops all connections and waits for their consumers. Drain is kinder.

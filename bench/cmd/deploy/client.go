@@ -134,6 +134,9 @@ func (c *client) lost(ctx context.Context, at string) {
 	if !c.open.Swap(false) || ctx.Err() != nil { // it was not open, or we have closed it
 		return
 	}
+	if n := len(c.losses); n > 0 && c.losses[n-1].caught.IsZero() { // it has not been back yet
+		return
+	}
 	c.losses = append(c.losses, loss{lost: time.Now()})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -37,6 +36,9 @@ const (
 	historyPage = 128
 	historyWait = 10 * time.Second // for one read
 
+	// resumeWait is how long who resumes waits for an engine that is away.
+	resumeWait = 30 * time.Second
+
 	// replayAhead is how many bytes of history are written before the client
 	// must have taken them.
 	replayAhead = 128 << 10
@@ -44,48 +46,21 @@ const (
 
 // Resume is [Channel.Follow] with what the group's history has first: each
 // event once and in order, also those that are sent meanwhile. It returns when
-// the history is written.
+// the history is written. If the engine is away it waits for it, for half a
+// minute at most.
 func (c *Channel) Resume(ctx context.Context, group string, r *Relay, to Sink, from Replay) error {
 	f := &follower{sink: to, behind: new(waiting)}
-	if err := c.enter(ctx, "resume", group, func(l *local) { l.follow(c, r, f) }); err != nil {
+	w := &replayer{hub: c.hub, group: group, relay: r, f: f, until: time.Now().Add(resumeWait)}
+	err := w.patiently(ctx, func() error {
+		return c.enter(ctx, "resume", group, func(l *local) { l.follow(c, r, f) })
+	})
+	if err != nil {
 		return err
 	}
-	if err := c.hub.replay(ctx, group, r, f, from); err != nil {
+	if err := w.replay(ctx, from); err != nil {
 		return errors.Join(fmt.Errorf("channels: resume %s: %w", group, err), c.Leave(context.WithoutCancel(ctx), group))
 	}
 	return nil
-}
-
-// replay writes the history, then what was live meanwhile.
-func (h *Hub) replay(ctx context.Context, group string, r *Relay, f *follower, from Replay) error {
-	cur, err := from.After.Cursor(group)
-	if err != nil || from.After == "" && from.Last < 0 {
-		if err != nil {
-			f.gap(r)
-		}
-		f.catchUp()
-		return nil
-	}
-	w, losses := replayer{hub: h, group: group, relay: r, f: f, since: h.order.Add(1)}, h.lost.Load()
-	if from.After == "" && from.Last > 0 {
-		if cur.Offset, err = h.before(ctx, group, from.Last); err != nil {
-			return err
-		}
-	}
-	f.last = cur.Offset // nobody else writes yet
-	for {
-		more, err := w.page(ctx)
-		if err != nil {
-			return err
-		}
-		if !more && f.catchUp() {
-			h.noteSeen(group, f)
-			if h.lost.Load() != losses {
-				h.missed(ctx, group)
-			}
-			return nil
-		}
-	}
 }
 
 // replayer writes one group's history to one follower.
@@ -94,13 +69,82 @@ type replayer struct {
 	group string
 	relay *Relay
 	f     *follower
-	since uint64 // in the hub's order, when it began
-	ahead int    // bytes written since the client took all
+	until time.Time // the engine is waited for
+	ahead int       // bytes written since the client took all
+}
+
+// patiently tries until the engine is there.
+func (w *replayer) patiently(ctx context.Context, try func() error) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := try()
+		final := errors.Is(err, engine.ErrClosed) || errors.Is(err, engine.ErrLimit) || ctx.Err() != nil
+		if err == nil || final || time.Now().Add(pause).After(w.until) {
+			return err
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return err
+		case <-w.hub.life.Done():
+			wait.Stop()
+			return err
+		}
+	}
+}
+
+// Pauses between two looks for an engine that is away.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// replay writes the history, then what was live meanwhile.
+func (w *replayer) replay(ctx context.Context, from Replay) error {
+	h, f := w.hub, w.f
+	cur, err := from.After.Cursor(w.group)
+	if err != nil || from.After == "" && from.Last < 0 {
+		if err != nil {
+			f.gap(w.relay)
+		}
+		f.catchUp()
+		return nil
+	}
+	h.stats.Resumed.Add(1)
+	losses := h.lost.Load()
+	if from.After == "" && from.Last > 0 {
+		err := w.patiently(ctx, func() (err error) {
+			cur.Offset, err = h.before(ctx, w.group, from.Last)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	f.last = cur.Offset // nobody else writes yet
+	for goesOn := false; ; goesOn = true {
+		more, err := w.page(ctx, goesOn)
+		if err != nil {
+			return err
+		}
+		if !more && f.catchUp() {
+			h.noteSeen(w.group, f)
+			if h.lost.Load() != losses {
+				h.fallBehind(w.group)
+			}
+			return nil
+		}
+	}
 }
 
 // page writes some of the history and reports whether there may be more.
-func (w *replayer) page(ctx context.Context) (more bool, err error) {
-	p, err := w.hub.historyPage(ctx, w.group, w.relay, w.f.last, w.since)
+func (w *replayer) page(ctx context.Context, goesOn bool) (more bool, err error) {
+	var p answer
+	err = w.patiently(ctx, func() (err error) {
+		p, err = w.hub.read(ctx, w.group, w.f.last, goesOn)
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
@@ -108,7 +152,11 @@ func (w *replayer) page(ctx context.Context) (more bool, err error) {
 		w.f.gap(w.relay)
 		w.f.last = 0
 	}
-	for _, m := range p.shared {
+	for _, e := range p.events {
+		m := e.shared(w.hub, w.relay)
+		if m == nil {
+			continue
+		}
 		w.f.mu.Lock()
 		w.f.writeLocked(m)
 		w.f.mu.Unlock()
@@ -118,7 +166,9 @@ func (w *replayer) page(ctx context.Context) (more bool, err error) {
 			}
 		}
 	}
-	w.f.last = max(w.f.last, p.last)
+	if n := len(p.events); n > 0 {
+		w.f.last = max(w.f.last, p.events[n-1].offset)
+	}
 	return p.full, nil
 }
 
@@ -152,59 +202,9 @@ func (f *follower) catchUp() (done bool) {
 	return true
 }
 
-// page is a part of a history, rendered.
-type page struct {
-	shared []*Shared
-	began  uint64 // in the hub's order, when it was read
-	last   uint64 // the offset of its last message, 0 if it has none
-	gone   bool
-	full   bool // there may be more
-}
-
-// historyPage reads and renders what comes after an offset. At a storm of
-// reconnections, clients that ask for the same share one read. It is one that
-// began later than since: an older one lacks what was live just before the
-// client came.
-func (h *Hub) historyPage(ctx context.Context, group string, r *Relay, after, since uint64) (*page, error) {
-	key := fmt.Sprintf("%s %p %s", group, r, strconv.FormatUint(after, 16))
-	for {
-		answer := h.reads.DoChan(key, func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait) // it is not the first one's alone
-			defer cancel()
-			return h.readPage(ctx, group, r, after)
-		})
-		select {
-		case a := <-answer:
-			if p, ok := a.Val.(*page); a.Err != nil || ok && p.began > since {
-				return p, a.Err
-			}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-func (h *Hub) readPage(ctx context.Context, group string, r *Relay, after uint64) (*page, error) {
-	h.stats.Reads.Add(1)
-	p := &page{began: h.order.Add(1)}
-	kept, gone, err := h.layer.History(ctx, group, after, historyPage)
-	if err != nil {
-		return nil, err
-	}
-	p.gone, p.full = gone, len(kept) == historyPage
-	for _, k := range kept {
-		p.last = k.Offset
-		if e, ok := h.event(group, k.Body, k.Offset); ok {
-			if m, ok := h.render(r, e); ok {
-				p.shared = append(p.shared, m)
-			}
-		}
-	}
-	return p, nil
-}
-
 // before returns the offset after which the newest n messages come.
 func (h *Hub) before(ctx context.Context, group string, n int) (uint64, error) {
+	h.stats.Reads.Add(1)
 	kept, _, err := h.layer.History(ctx, group, 0, engine.HistoryCapacity)
 	if err != nil || len(kept) <= n {
 		return 0, err
@@ -222,6 +222,7 @@ func (h *Hub) History(ctx context.Context, group string, after engine.Position, 
 	if err != nil {
 		return nil, false, fmt.Errorf("channels: history of %s: %w", group, err)
 	}
+	h.stats.Reads.Add(1)
 	kept, gone, err := h.layer.History(ctx, group, cur.Offset, most)
 	if err != nil {
 		return nil, false, fmt.Errorf("channels: history of %s: %w", group, err)
@@ -241,7 +242,7 @@ func (h *Hub) Newest(ctx context.Context, group string) (engine.Position, error)
 	if offset, known := h.seen(group); known {
 		return engine.Cursor{Offset: offset}.Position(group), nil
 	}
-	answer := h.reads.DoChan("newest "+group, func() (any, error) {
+	answer := h.newest.DoChan(group, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait) // it is not the first one's alone
 		defer cancel()
 		return h.before(ctx, group, 0)
@@ -295,47 +296,4 @@ func (h *Hub) hand(group string, offset uint64) bool {
 	fresh := offset > l.handed
 	l.known, l.handed, l.seen = true, max(l.handed, offset), max(l.seen, offset)
 	return fresh
-}
-
-// missed reads what a group keeps and this process did not hear.
-func (h *Hub) missed(ctx context.Context, group string) {
-	ctx, cancel := context.WithTimeout(ctx, historyWait)
-	defer cancel()
-	select {
-	case h.catching <- struct{}{}:
-		defer func() { <-h.catching }()
-	case <-ctx.Done():
-		return
-	}
-	for {
-		seen, known := h.seen(group)
-		if !known {
-			return // nobody here follows a history
-		}
-		kept, gone, err := h.layer.History(ctx, group, seen, historyPage)
-		if err != nil {
-			h.log.Warn("read what a group missed", "group", group, "err", err)
-			return
-		}
-		if gone {
-			h.tellGap(group)
-		}
-		if len(kept) == 0 {
-			return
-		}
-		for _, k := range kept {
-			fresh := h.hand(group, k.Offset)
-			if e, ok := h.event(group, k.Body, k.Offset); ok && fresh {
-				h.handOut(group, e)
-			}
-		}
-	}
-}
-
-func (h *Hub) tellGap(group string) {
-	for _, r := range h.relays(group) {
-		if len(r.Gap.Data) > 0 {
-			h.offer(group, r, &Shared{Message: r.Gap})
-		}
-	}
 }

@@ -32,7 +32,8 @@ type Stats struct {
 	Dropped  atomic.Uint64 // of those, because the connection was slow
 	Bad      atomic.Uint64 // received and not readable
 	Failed   atomic.Uint64 // connections closed for an error of their consumer
-	Reads    atomic.Uint64 // of history
+	Resumed  atomic.Uint64 // connections that asked for what a group's history has
+	Reads    atomic.Uint64 // of histories, by the engine
 }
 
 // Hub is one process's side of the layer. Its methods may be called at once.
@@ -47,10 +48,13 @@ type Hub struct {
 	owner    string // under which this process announces who is present
 	presence presence
 
-	reads    singleflight.Group // of history
-	order    atomic.Uint64      // counts readers and reads as they begin
-	lost     atomic.Uint64      // how often the connection was
-	catching chan struct{}      // full while somebody reads what was missed
+	life   context.Context // of reads; ends with Close
+	stop   context.CancelFunc
+	reads  reads              // of history
+	newest singleflight.Group // likewise, of its end
+	lost   atomic.Uint64      // how often the connection was
+	behind behind
+	found  chan found
 
 	shards [shards]shard
 }
@@ -108,7 +112,10 @@ const prefix = "specific"
 // Open attaches a process to the layer. Close it when all connections have
 // gone; nothing arrives until [Hub.Run] runs.
 func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) {
-	h := &Hub{layer: layer, seed: maphash.MakeSeed(), presence: newPresence(), catching: make(chan struct{}, 1)}
+	h := &Hub{
+		layer: layer, seed: maphash.MakeSeed(), presence: newPresence(), found: make(chan found),
+		behind: behind{news: make(chan struct{}, 1), groups: map[string]struct{}{}},
+	}
 	if opts != nil {
 		h.opts = *opts
 	}
@@ -132,6 +139,7 @@ func Open(ctx context.Context, layer engine.Layer, opts *Options) (*Hub, error) 
 	if h.owner, err = h.in.NewChannel(prefix); err != nil {
 		return nil, errors.Join(fmt.Errorf("channels: open: %w", err), h.in.Close())
 	}
+	h.life, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return h, nil
 }
 
@@ -142,16 +150,40 @@ func (h *Hub) Stats() *Stats { return &h.stats }
 func (h *Hub) Missed() uint64 { return h.in.Missed() }
 
 // Close detaches the process. Channels that are open receive nothing more.
-func (h *Hub) Close() error { return h.in.Close() }
+func (h *Hub) Close() error {
+	h.stop()
+	err := h.in.Close()
+	h.reads.work.Wait()
+	return err
+}
 
 // Run hands out what arrives until ctx ends, and then returns nil, or until
 // the engine is closed.
 func (h *Hub) Run(ctx context.Context) error {
-	keep, stop := context.WithCancel(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() { h.keepPresence(keep) })
-	defer keeper.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	arrived, failed := make(chan []engine.Incoming), make(chan error, 1)
+	var work sync.WaitGroup
+	defer work.Wait()
 	defer stop()
+	work.Go(func() { h.keepPresence(ctx) })
+	work.Go(func() { h.keepUp(ctx) })
+	work.Go(func() { failed <- h.receive(ctx, arrived) })
+	for {
+		select {
+		case ins := <-arrived:
+			for _, in := range ins {
+				h.dispatch(in)
+			}
+		case f := <-h.found: // here, so that nothing overtakes it
+			h.handFound(f)
+		case err := <-failed:
+			return err
+		}
+	}
+}
+
+// receive passes on what arrives.
+func (h *Hub) receive(ctx context.Context, arrived chan<- []engine.Incoming) error {
 	for {
 		ins, err := h.in.Receive(ctx)
 		switch {
@@ -163,22 +195,24 @@ func (h *Hub) Run(ctx context.Context) error {
 			h.log.Warn("receive from the channel layer", "err", err)
 			continue
 		}
-		for _, in := range ins {
-			h.dispatch(ctx, in)
+		select {
+		case arrived <- ins:
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
 // dispatch hands one event to the connections it is for.
-func (h *Hub) dispatch(ctx context.Context, in engine.Incoming) {
+func (h *Hub) dispatch(in engine.Incoming) {
 	if in.Lost {
 		h.lost.Add(1)
-		h.missed(ctx, in.Group)
+		h.fallBehind(in.Group)
 		return
 	}
 	h.stats.Events.Add(1)
 	e, ok := h.event(in.Group, in.Body, in.Offset)
-	if in.Offset != 0 && !h.inOrder(ctx, in) || !ok {
+	if in.Offset != 0 && !h.inOrder(in) || !ok {
 		return
 	}
 	if in.Group != "" {
@@ -208,11 +242,12 @@ func (h *Hub) event(group string, body []byte, offset uint64) (Event, bool) {
 	return e, true
 }
 
-// inOrder reads what was missed before a kept message, and reports whether that
-// is still to be handed out.
-func (h *Hub) inOrder(ctx context.Context, in engine.Incoming) bool {
+// inOrder reports whether a kept message is to be handed out now. Where one
+// before it was missed, both are read later.
+func (h *Hub) inOrder(in engine.Incoming) bool {
 	if seen, known := h.seen(in.Group); known && in.Before > seen {
-		h.missed(ctx, in.Group)
+		h.fallBehind(in.Group)
+		return false
 	}
 	return h.hand(in.Group, in.Offset)
 }

@@ -151,6 +151,9 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: new: %w", err)
 	}
 	g.metrics = newMetrics(app, g.tasks, g.streams.Stats(), g.edge.Stats())
+	if g.opts.Hub != nil {
+		g.metrics.registry.MustRegister(hubCollectors(g.opts.Hub.Stats())...)
+	}
 	g.routes()
 	return g, nil
 }

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/engine"
@@ -97,4 +100,22 @@ func (g *Gateway) members(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, "application/json", http.StatusOK, map[string]any{"group": name, "members": list})
+}
+
+// hubCollectors are the numbers of the hub.
+func hubCollectors(s *channels.Stats) []prometheus.Collector {
+	total := func(name, help string, n *atomic.Uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "rhubarb_" + name + "_total", Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rhubarb_channels_open", Help: "Connections that are in groups, or may be."},
+			func() float64 { return float64(s.Channels.Load()) }),
+		total("channels_events", "Events received from the engine.", &s.Events),
+		total("channels_handed", "Events handed to connections.", &s.Handed),
+		total("channels_dropped", "Of those, events dropped because a consumer was slow.", &s.Dropped),
+		total("channels_bad", "Events that could not be read or rendered.", &s.Bad),
+		total("channels_failed", "Connections closed for an error of their consumer.", &s.Failed),
+		total("history_resumes", "Connections that asked for what a group's history has.", &s.Resumed),
+		total("history_reads", "Reads of groups' histories by the engine, which those share.", &s.Reads),
+	}
 }

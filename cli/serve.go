@@ -129,10 +129,15 @@ func (c *serveCmd) openGroups(ctx context.Context, app *rhubarb.App, env *Env, o
 // all runs server and worker until ctx ends or one of them fails.
 func (c *serveCmd) all(ctx context.Context, ln net.Listener, g *gateway.Gateway, w *worker.Worker, hub *channels.Hub, app *rhubarb.App, env *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
+	// Until the last connection is closed, those that are open hear what is sent.
+	open, closed := context.WithCancel(context.WithoutCancel(ctx))
 	if hub != nil {
-		group.Go(func() error { return hub.Run(ctx) })
+		group.Go(func() error { return hub.Run(open) })
 	}
-	group.Go(func() error { return c.serve(ctx, ln, g, env.Log) })
+	group.Go(func() error {
+		defer closed()
+		return c.serve(ctx, ln, g, env.Log)
+	})
 	if w != nil {
 		group.Go(func() error { return c.run(ctx, w, app, env) })
 	}

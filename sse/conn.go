@@ -83,7 +83,7 @@ func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	o.setDefaults()
 	c := &Conn{opts: *o}
 	if !o.Server.add(c) {
-		o.busy(w, r, busyRetry)
+		o.busy(w, r, o.Server.busyRetry())
 		o.refused(ErrBusy)
 		return nil, ErrBusy
 	}

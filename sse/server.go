@@ -77,6 +77,17 @@ func (s *Server) add(c *Conn) bool {
 	return true
 }
 
+// busyRetry is when a client should come back that found no place. Another
+// process will have it soon if this one goes away.
+func (s *Server) busyRetry() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return time.Second
+	}
+	return busyRetry
+}
+
 func (s *Server) remove(c *Conn) {
 	if s == nil {
 		return

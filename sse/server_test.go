@@ -87,8 +87,9 @@ func TestWhoComesDuringADrainIsToldToComeBack(t *testing.T) {
 	onBoth(t, upgrade(&sse.Options{Server: drain}, func(*sse.Conn) { t.Error("a stream was opened") }), func(s *site) {
 		res := s.get("/")
 		text, err := io.ReadAll(res.Body)
-		if res.StatusCode != 200 || err != nil || !strings.HasPrefix(string(text), "retry: ") {
-			s.t.Errorf("got %s, %q, %v", res.Status, text, err)
+		ms, bad := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(string(text), "retry: ")))
+		if res.StatusCode != 200 || err != nil || bad != nil || ms < 1000 || ms > 2000 {
+			s.t.Errorf("got %s, %q, %v, want a retry of a second or two", res.Status, text, err)
 		}
 	})
 }

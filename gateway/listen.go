@@ -61,21 +61,11 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &listener{g: g, group: name, ch: ch}
-	newcomer := from.After == "" && from.Last < 0
-	first, err := g.whereNew(r.Context(), name, &from)
+	first, err := l.join(r.Context(), from)
 	if err != nil {
 		l.leave()
-		g.fail(w, r, err)
+		g.comeBack(w, r, err)
 		return
-	}
-	if newcomer { // it listens before it is told so
-		if err := ch.Resume(r.Context(), name, lines, l, from); err != nil {
-			l.leave()
-			g.fail(w, r, err)
-			return
-		}
-	} else {
-		l.from = &from
 	}
 	opts := g.streamOptions(r)
 	c, err := sse.Upgrade(w, r, &opts)
@@ -89,6 +79,44 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 		left()
 		l.leave()
 	})
+}
+
+// newcomerWait bounds what somebody new to a group waits for the engine before
+// there is an answer.
+const newcomerWait = 2 * time.Second
+
+// join has a newcomer listen before it is told so. It returns where that is.
+// Others are gone on with when there is a connection.
+func (l *listener) join(ctx context.Context, from channels.Replay) (engine.Position, error) {
+	if from.After != "" || from.Last > 0 {
+		l.from = &from
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, newcomerWait)
+	defer cancel()
+	first, err := l.g.whereNew(ctx, l.group, &from)
+	if err == nil {
+		err = l.ch.Resume(ctx, l.group, lines, l, from)
+	}
+	return first, err
+}
+
+// awayRetry is when an event stream should come back that the engine did not
+// answer for; up to twice that.
+const awayRetry = time.Second
+
+// comeBack answers an event stream that cannot be served. If that is the
+// engine's fault it is told to come back: at any status but 200 an EventSource
+// would give up for good.
+func (g *Gateway) comeBack(w http.ResponseWriter, r *http.Request, err error) {
+	var p problem
+	if errors.As(err, &p) {
+		g.fail(w, r, err)
+		return
+	}
+	g.log.Warn("an event stream has to come back", "path", r.URL.Path, "err", err)
+	opts := g.streamOptions(r)
+	sse.Busy(w, r, awayRetry, &opts)
 }
 
 // whereNew has a newcomer to a group with a history, who wants nothing old, go

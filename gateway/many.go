@@ -42,7 +42,7 @@ func (g *Gateway) followMany(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := m.join(r.Context()); err != nil {
 		m.leave()
-		g.fail(w, r, err)
+		g.comeBack(w, r, err)
 		return
 	}
 	opts := g.streamOptions(r)
@@ -167,6 +167,8 @@ func (m *many) attach(ctx context.Context) {
 // join has the groups' events come, from where the client was. What a group
 // does not keep comes from now on.
 func (m *many) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, newcomerWait)
+	defer cancel()
 	for i, s := range m.sources {
 		if s.group == "" {
 			continue

@@ -102,11 +102,7 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 	if err != nil {
 		return refused(err)
 	}
-	relay := bareEvents
-	if offers(r) {
-		relay = envelopes
-	}
-	if err := c.Resume(ctx, s.group, relay, from); err != nil {
+	if err := s.follow(ctx, c, from); err != nil {
 		s.leave()
 		return err
 	}
@@ -114,6 +110,30 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 		s.expiry = time.AfterFunc(time.Until(until), func() { _ = c.Close(closeExpired, "the permission has ended") }) // likewise
 	}
 	return nil
+}
+
+// follow accepts the connection. A newcomer to a group with a history is told
+// where that is, if it speaks our subprotocol.
+func (s *socket) follow(ctx context.Context, c *channels.Conn, from channels.Replay) error {
+	soon, cancel := context.WithTimeout(ctx, newcomerWait)
+	first, err := s.g.whereNew(soon, s.group, &from)
+	cancel()
+	if err != nil {
+		s.g.log.Warn("a WebSocket has to come back", "group", s.group, "err", err)
+		return &channels.Refused{Status: http.StatusServiceUnavailable, Reason: "the engine did not answer, try again"}
+	}
+	if !offers(c.Request()) {
+		return c.Resume(ctx, s.group, bareEvents, from)
+	}
+	if err := c.Accept(""); err != nil {
+		return err
+	}
+	if first != "" {
+		if err := c.WriteJSON(ctx, map[string]engine.Position{"id": first}); err != nil {
+			return err
+		}
+	}
+	return c.Resume(ctx, s.group, envelopes, from)
 }
 
 // refused is a problem as a consumer says it.

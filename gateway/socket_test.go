@@ -104,16 +104,10 @@ func TestAClientGoesOnWhereItWas(t *testing.T) {
 	first := s.socket("/groups/chat.garden/ws", "rhubarb.v1")
 	s.do("POST", "/groups/chat.garden", hello)
 	s.do("POST", "/groups/chat.garden", later)
-	_, raw, err := first.Read(t.Context())
-	var m struct {
-		ID   string
-		Data json.RawMessage
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &m)
-	}
-	if err != nil || m.ID == "" || string(m.Data) != hello {
-		t.Fatalf("heard %s, %v", raw, err)
+	s.envelope(first) // where it is
+	m := s.envelope(first)
+	if m.ID == "" || string(m.Data) != hello {
+		t.Fatalf("heard %+v", m)
 	}
 	s.hears(s.socket("/groups/chat.garden/ws?last_event_id="+m.ID), later)
 	s.hears(s.socket("/groups/chat.garden/ws?last=1"), later)

@@ -55,9 +55,7 @@ func (s *Server) Check(w http.ResponseWriter, r *http.Request) (*Handshake, erro
 		return nil, refuse(w, http.StatusForbidden, why)
 	}
 	if s.full() {
-		s.stats.Busy.Add(1)
-		w.Header().Set("Retry-After", "5")
-		return nil, refuse(w, http.StatusServiceUnavailable, "too many connections, or the server is going away: try again later")
+		return nil, s.refuseBusy(w)
 	}
 	h := &Handshake{srv: s, w: w, r: r, offered: tokens(r.Header["Sec-Websocket-Protocol"])}
 	if s.opts.Compress {
@@ -66,9 +64,18 @@ func (s *Server) Check(w http.ResponseWriter, r *http.Request) (*Handshake, erro
 	return h, nil
 }
 
+func (s *Server) refuseBusy(w http.ResponseWriter) error {
+	s.stats.Busy.Add(1)
+	w.Header().Set("Retry-After", "5")
+	return refuse(w, http.StatusServiceUnavailable, "too many connections, or the server is going away: try again later")
+}
+
 // checkRequest is RFC 6455, 4.2.1.
 func checkRequest(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
+	if r.ContentLength != 0 {
+		giveUp(w, r)
+	}
 	switch {
 	case r.Method != http.MethodGet:
 		header.Set("Allow", http.MethodGet)
@@ -79,6 +86,9 @@ func checkRequest(w http.ResponseWriter, r *http.Request) error {
 			header.Set("Upgrade", "websocket")
 		}
 		return refuse(w, http.StatusUpgradeRequired, "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket over HTTP/1.1")
+	case r.ContentLength != 0:
+		// What a proxy takes for a body would be taken for frames here.
+		return refuse(w, http.StatusBadRequest, "a WebSocket begins with a request without a body")
 	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
 		return refuse(w, http.StatusHTTPVersionNotSupported, "a WebSocket needs HTTP/1.1")
 	case !slices.ContainsFunc(tokens(r.Header["Connection"]), func(t string) bool { return strings.EqualFold(t, "upgrade") }):
@@ -92,6 +102,15 @@ func checkRequest(w http.ResponseWriter, r *http.Request) error {
 		return refuse(w, http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
+}
+
+// giveUp has the answer sent at once and the body, which net/http would wait
+// for without a bound, not read.
+func giveUp(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // who has none has no socket to wait for
 }
 
 func refuse(w http.ResponseWriter, status int, why string) error {
@@ -144,21 +163,17 @@ func (h *Handshake) Accept(subprotocol string) (*Conn, error) {
 	} else if !slices.Contains(h.offered, subprotocol) {
 		return nil, fmt.Errorf("ws: accept: the client offered the subprotocols %q, not %q", h.offered, subprotocol)
 	}
-	nc, rw, err := http.NewResponseController(h.w).Hijack()
-	if err != nil {
-		h.Refuse(http.StatusInternalServerError, "the connection cannot be taken over")
-		return nil, fmt.Errorf("ws: accept: a middleware hides the connection, its ResponseWriter needs Unwrap: %w", err)
+	if !h.srv.reserve() { // others came since Check
+		h.over = true
+		return nil, h.srv.refuseBusy(h.w)
 	}
-	h.over = true
-	early, err := rw.Reader.Peek(rw.Reader.Buffered()) // belongs to the first frame
-	if err == nil {
-		err = nc.SetDeadline(time.Time{})
-	}
+	nc, early, err := h.takeOver()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ws: accept: %w", err), nc.Close())
+		h.srv.forgo()
+		return nil, fmt.Errorf("ws: accept: %w", err)
 	}
 	c := newConn(h, nc, subprotocol)
-	c.input = slices.Clone(early)
+	c.input = early
 	if err := h.srv.add(c); err != nil {
 		return nil, errors.Join(err, nc.Close())
 	}
@@ -166,6 +181,24 @@ func (h *Handshake) Accept(subprotocol string) (*Conn, error) {
 		return nil, fmt.Errorf("ws: accept: %w", err)
 	}
 	return c, nil
+}
+
+// takeOver takes the socket from net/http, and what was read of it already.
+func (h *Handshake) takeOver() (net.Conn, []byte, error) {
+	nc, rw, err := http.NewResponseController(h.w).Hijack()
+	if err != nil {
+		h.Refuse(http.StatusInternalServerError, "the connection cannot be taken over")
+		return nil, nil, fmt.Errorf("a middleware hides the connection, its ResponseWriter needs Unwrap: %w", err)
+	}
+	h.over = true
+	early, err := rw.Reader.Peek(rw.Reader.Buffered()) // belongs to the first frame
+	if err == nil {
+		err = nc.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, nc.Close())
+	}
+	return nc, slices.Clone(early), nil
 }
 
 func (h *Handshake) choose() string {
@@ -216,10 +249,12 @@ func isToken(s string) bool {
 	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// add gives the connection to the pool that writes to it.
+// add gives the connection to the pool that writes to it, in the place that was
+// reserved.
 func (s *Server) add(c *Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.coming--
 	if s.closing {
 		return fmt.Errorf("ws: accept: %w", net.ErrClosed)
 	}

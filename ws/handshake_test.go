@@ -3,6 +3,7 @@ package ws
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -24,6 +25,8 @@ func TestHandshakesThatAreNone(t *testing.T) {
 		{"a short key", good[4], "Sec-WebSocket-Key: c2hvcnQ=", 400, "", ""},
 		{"a key that is not base64", good[4], "Sec-WebSocket-Key: !!!!", 400, "", ""},
 		{"no version", good[5], "X-None: 0", 426, "Sec-Websocket-Version", "13"},
+		{"a body", good[2], good[2] + "\nContent-Length: 7", 400, "", ""},
+		{"a body in chunks", good[2], good[2] + "\nTransfer-Encoding: chunked", 400, "", ""},
 		{"an old version", good[5], "Sec-WebSocket-Version: 8", 426, "Sec-Websocket-Version", "13"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -34,8 +37,8 @@ func TestHandshakesThatAreNone(t *testing.T) {
 			}
 		})
 	}
-	if n := s.Stats().BadHandshake.Load(); n != 10 {
-		t.Errorf("%d bad handshakes were counted, want 10", n)
+	if n := s.Stats().BadHandshake.Load(); n != 12 {
+		t.Errorf("%d bad handshakes were counted, want 12", n)
 	}
 }
 
@@ -151,4 +154,44 @@ func TestMoreConnectionsThanMaxConnsAreRefused(t *testing.T) {
 	first.nc.Close()
 	counted(t, "open", func() uint64 { return uint64(s.Stats().Open.Load()) }, 0)
 	dial(t, addr)
+}
+
+// TestNobodyIsLetInPastMaxConns has all of them past the first check at once.
+func TestNobodyIsLetInPastMaxConns(t *testing.T) {
+	const clients, most = 20, 3
+	var checked sync.WaitGroup
+	checked.Add(clients)
+	s, err := New(&Options{MaxConns: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := mount(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := s.Check(w, r)
+		checked.Done()
+		checked.Wait()
+		if err != nil {
+			return
+		}
+		if c, err := h.Accept(""); err == nil {
+			echo(c)
+		}
+	}))
+	statuses := make(chan int, clients)
+	for range clients {
+		p := dialRaw(t, addr)
+		go func() {
+			p.shake()
+			statuses <- p.resp.StatusCode
+		}()
+	}
+	got := map[int]int{}
+	for range clients {
+		got[<-statuses]++
+	}
+	if got[http.StatusSwitchingProtocols] != most || got[http.StatusServiceUnavailable] != clients-most {
+		t.Errorf("answered %v, want %d accepted and the rest 503", got, most)
+	}
+	if n := s.Stats().Busy.Load(); n != clients-most {
+		t.Errorf("%d counted as busy, want %d", n, clients-most)
+	}
 }

@@ -20,6 +20,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	conns   map[*Conn]struct{}
+	coming  int // accepted, and not in conns yet
 	closing bool
 	empty   chan struct{} // closed when closing and no connection is left
 	isEmpty sync.Once
@@ -47,7 +48,30 @@ func (s *Server) Stats() *Stats { return &s.stats }
 func (s *Server) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing || s.opts.MaxConns > 0 && len(s.conns) >= s.opts.MaxConns
+	return s.fullLocked()
+}
+
+func (s *Server) fullLocked() bool {
+	return s.closing || s.opts.MaxConns > 0 && len(s.conns)+s.coming >= s.opts.MaxConns
+}
+
+// reserve takes a place for a connection that is about to come, if there is
+// one, until add or forgo.
+func (s *Server) reserve() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fullLocked() {
+		return false
+	}
+	s.coming++
+	return true
+}
+
+// forgo gives the place back.
+func (s *Server) forgo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.coming--
 }
 
 func (s *Server) remove(c *Conn) {

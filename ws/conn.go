@@ -32,7 +32,8 @@ type Conn struct {
 	timer       *push.Timer
 	deal        agreement
 	subprotocol string
-	alive       atomic.Int64  // when the last whole frame came, since srv.base
+	alive       atomic.Int64  // when something came last, since srv.base
+	begun       atomic.Int64  // likewise, the message that is not whole yet; 0 for none
 	pinged      time.Duration // likewise, the last ping was sent; of the wheel's goroutine
 
 	// Of the goroutine that reads.
@@ -93,6 +94,7 @@ func (c *Conn) Read() (channels.Message, error) {
 			c.fail(f)
 		case got:
 			c.touch()
+			c.begun.Store(0)
 			if len(c.input) == 0 {
 				c.recycle()
 			}
@@ -103,6 +105,7 @@ func (c *Conn) Read() (channels.Message, error) {
 			c.touch()
 			c.control(ctl)
 		default:
+			c.waits()
 			if err := c.fill(); err != nil {
 				c.gone()
 			}
@@ -113,6 +116,20 @@ func (c *Conn) Read() (channels.Message, error) {
 }
 
 func (c *Conn) touch() { c.alive.Store(int64(time.Since(c.srv.base))) }
+
+// waits notes that there is only a part of a message, if so. Its pieces are
+// signs of life, for a client can answer no ping in the middle of a frame; how
+// long it may go on like that is bounded by MessageTimeout.
+func (c *Conn) waits() {
+	if !c.parse.partial() {
+		c.begun.Store(0) // it was a control frame
+		return
+	}
+	c.touch()
+	if c.begun.Load() == 0 {
+		c.begun.Store(max(c.alive.Load(), 1))
+	}
+}
 
 func (c *Conn) isClosing() bool {
 	c.mu.Lock()
@@ -261,21 +278,29 @@ func (c *Conn) close(code int, reason string, cause Cause) {
 	c.push.End(closeFrame(code, reason), end(cause))
 }
 
-// beat pings a client that is silent, and drops one that stays so. It is run
-// by the wheel.
+// beat pings a client that is silent, drops one that stays so, and closes one
+// that does not end what it has begun. It is run by the wheel.
 func (c *Conn) beat() {
 	o := &c.srv.opts
-	now, alive := time.Since(c.srv.base), time.Duration(c.alive.Load())
+	now, alive, begun := time.Since(c.srv.base), time.Duration(c.alive.Load()), time.Duration(c.begun.Load())
+	next := o.Ping - (now - alive)
 	switch {
-	case c.pinged > alive: // and the answer is due
+	case begun != 0 && now-begun >= o.MessageTimeout:
+		c.close(ClosePolicy, fmt.Sprintf("a message took longer than %v", o.MessageTimeout), Late)
+		return
+	case c.pinged > alive && now-c.pinged >= o.PingTimeout:
 		c.push.Close(end(Silent))
-	case now-alive >= o.Ping:
-		c.pinged = now
+		return
+	case c.pinged > alive: // the answer is not due yet
+		next = o.PingTimeout - (now - c.pinged)
+	case next <= 0:
+		c.pinged, next = now, o.PingTimeout
 		_ = c.push.Push(pingFrame) // its error has ended the timer too
-		c.timer.Reset(o.PingTimeout)
-	default:
-		c.timer.Reset(o.Ping - (now - alive))
 	}
+	if begun != 0 {
+		next = min(next, o.MessageTimeout-(now-begun))
+	}
+	c.timer.Reset(next)
 }
 
 var pingFrame = appendFrame(nil, opPing, nil)
@@ -336,7 +361,7 @@ func (c *Conn) recycle() {
 		chunks.Put(c.chunk)
 	}
 	c.chunk, c.input = nil, nil
-	if c.parse != nil && c.parse.idle() {
+	if c.parse != nil && !c.parse.partial() {
 		readers.Put(c.parse)
 		c.parse = nil
 	}

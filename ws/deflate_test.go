@@ -165,11 +165,11 @@ func TestBadCompressionIsRefused(t *testing.T) {
 			p := dial(t, addr, "Sec-WebSocket-Extensions: permessage-deflate")
 			p.send(frame{tt.first, tt.raw})
 			p.wants(fmt.Sprintf("close %d…", tt.code), "EOF")
+			p.nc.Close()
 		})
 	}
-	counted(t, "closed as too big", func() uint64 { return s.Stats().Closed(TooBig) }, 2)
-	if got := s.opts.MaxMessage; got != 1<<10 {
-		t.Errorf("limit %d", got)
+	for cause, want := range map[Cause]uint64{TooBig: 2, Invalid: 2, Broken: 3} {
+		counted(t, cause.String(), func() uint64 { return s.Stats().Closed(cause) }, want)
 	}
 }
 

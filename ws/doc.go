@@ -17,12 +17,18 @@
 // that is none (400, 405, 426); more than [Options].MaxConns (503). In an open
 // connection what breaks the protocol is answered by its close code, then the
 // drop: 1002, 1007 for text that is not UTF-8, 1009 for messages over
-// [Options].MaxMessage. A client that does not read, or does not answer a
+// [Options].MaxMessage, 1008 for one that is not whole in
+// [Options].MessageTimeout. A client that does not read, or does not answer a
 // ping, is dropped. All of it is counted in [Stats].
+//
+// A handshake that never ends is the http.Server's to refuse, which waits for
+// ever unless it is told otherwise: set its ReadHeaderTimeout, and its
+// MaxHeaderBytes.
 //
 // # What it costs
 //
-// An idle connection has one goroutine, which waits to read, and no buffer.
+// An idle connection has one goroutine, which waits to read, and no buffer. In
+// the middle of a message it has what came of it, at most MaxMessage.
 // Writing never waits: package internal/push has the queues. A message for
 // many is framed once.
 //

@@ -84,6 +84,10 @@ func dialRaw(t testing.TB, addr string) *peer {
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
+	return newPeer(t, nc)
+}
+
+func newPeer(t testing.TB, nc net.Conn) *peer {
 	return &peer{t: t, nc: nc, r: bufio.NewReader(nc)}
 }
 
@@ -265,5 +269,5 @@ func dialTLS(t *testing.T, addr string, config *tls.Config) *peer {
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &peer{t: t, nc: nc, r: bufio.NewReader(nc)}
+	return newPeer(t, nc)
 }

@@ -29,9 +29,15 @@ type Options struct {
 	// Ping is after how long a silent client is pinged. Zero means 25 seconds.
 	Ping time.Duration
 
-	// PingTimeout is how long a client has for its answer, or for the rest of
-	// a frame that it has begun, before it is dropped. Zero means 10 seconds.
+	// PingTimeout is how long a client has for its answer, before it is
+	// dropped. Zero means 10 seconds.
 	PingTimeout time.Duration
+
+	// MessageTimeout is how long a client may take to send one message, from
+	// its first byte to its last; one that takes longer, by up to Ping, closes
+	// with 1008. So a client cannot have the server hold a part of a message
+	// for ever. Zero means a minute: give more with a larger MaxMessage.
+	MessageTimeout time.Duration
 
 	// Compress offers permessage-deflate to clients that ask for it. Do not
 	// use it where a message holds both a secret and what an attacker chose:
@@ -64,7 +70,7 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() error {
-	for _, n := range []int{o.MaxMessage, o.CompressMin, o.Queue, o.MaxConns, int(o.Ping), int(o.PingTimeout), int(o.WriteTimeout)} {
+	for _, n := range []int{o.MaxMessage, o.CompressMin, o.Queue, o.MaxConns, int(o.Ping), int(o.PingTimeout), int(o.MessageTimeout), int(o.WriteTimeout)} {
 		if n < 0 {
 			return errors.New("limits and times must not be negative")
 		}
@@ -83,6 +89,7 @@ func (o *Options) setDefaults() error {
 	o.CompressMin = orElse(o.CompressMin, 256)
 	o.Ping = orElse(o.Ping, 25*time.Second)
 	o.PingTimeout = orElse(o.PingTimeout, 10*time.Second)
+	o.MessageTimeout = orElse(o.MessageTimeout, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -120,10 +127,11 @@ const (
 	Gone                  // the client went without a close frame
 	Drained               // for a deploy
 	Slow                  // the client did not read
-	Silent                // it did not answer a ping, or end a frame, in time
+	Silent                // it did not answer a ping in time
 	Broken                // 1002: it broke the protocol
 	Invalid               // 1007: its text was not UTF-8, or could not be unpacked
 	TooBig                // 1009
+	Late                  // 1008: it did not end a message in time
 	causes                // how many there are
 )
 
@@ -131,7 +139,7 @@ const (
 func (s *Stats) Closed(c Cause) uint64 { return s.closed[c].Load() }
 
 func (c Cause) String() string {
-	return [...]string{"client", "server", "gone", "drained", "slow", "silent", "protocol", "invalid", "too_big"}[c]
+	return [...]string{"client", "server", "gone", "drained", "slow", "silent", "protocol", "invalid", "too_big", "late"}[c]
 }
 
 // Causes returns all causes.

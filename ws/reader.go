@@ -50,8 +50,8 @@ type reader struct {
 	control []byte // of a control frame that did not come in one piece
 }
 
-// idle reports whether the reader is between messages, and holds nothing.
-func (r *reader) idle() bool { return r.have == 0 && !r.inside && !r.open && r.control == nil }
+// partial reports whether the client is in the middle of a message or a frame.
+func (r *reader) partial() bool { return r.open || r.inside || r.have > 0 }
 
 // control is a control frame.
 type control struct {

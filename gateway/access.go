@@ -61,7 +61,11 @@ func (g *Gateway) identify(rt route, r *http.Request) (*http.Request, error) {
 	case rt.open || g.opts.Token == "" && g.opts.Auth == nil:
 	case g.opts.Token != "" && g.authorized(rt, r):
 	case g.opts.Auth == nil:
-		return nil, problem{Status: http.StatusUnauthorized, Detail: "send the token as Authorization: Bearer <token>"}
+		cause := refusedNone
+		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("access_token") {
+			cause = refusedBad
+		}
+		return nil, g.refused(cause, problem{Status: http.StatusUnauthorized, Detail: "send the token as Authorization: Bearer <token>"})
 	default:
 		grant, err := g.opts.Auth.Authenticate(r)
 		if err != nil {
@@ -73,14 +77,38 @@ func (g *Gateway) identify(rt route, r *http.Request) (*http.Request, error) {
 		return r, nil
 	}
 	if rt.admin {
-		return nil, problem{Status: http.StatusForbidden, Detail: "this needs the gateway's own token: Authorization: Bearer <token>"}
+		return nil, g.refused(refusedForbidden, problem{Status: http.StatusForbidden, Detail: "this needs the gateway's own token: Authorization: Bearer <token>"})
 	}
 	if action, asks := rt.needs[r.Method]; asks {
-		if err := c.may(action, rt.name(r)); err != nil {
+		if err := g.allow(c, action, rt.name(r)); err != nil {
 			return nil, err
 		}
 	}
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, c)), nil
+}
+
+// Causes for which a request is not let in.
+const (
+	refusedNone        = "none"
+	refusedBad         = "bad"
+	refusedForbidden   = "forbidden"
+	refusedUnavailable = "unavailable"
+	refusedBusy        = "busy"
+)
+
+// refused counts a request that is not let in.
+func (g *Gateway) refused(cause string, p problem) problem {
+	g.metrics.refused.WithLabelValues(cause).Inc()
+	return p
+}
+
+// allow is caller.may for a request, which is counted if it is not let in.
+func (g *Gateway) allow(c caller, action auth.Action, name string) error {
+	err := c.may(action, name)
+	if err != nil {
+		g.metrics.refused.WithLabelValues(refusedForbidden).Inc()
+	}
+	return err
 }
 
 // unknown is the problem of a request that could not be authenticated.
@@ -92,7 +120,16 @@ func (g *Gateway) unknown(r *http.Request, err error) problem {
 	if refused.Err != nil {
 		g.log.Warn("authenticate", "path", r.URL.Path, "err", refused.Err)
 	}
-	return problem{Status: refused.Status, Detail: refused.Reason}
+	cause := refusedBad
+	switch {
+	case refused == auth.ErrNone:
+		cause = refusedNone
+	case refused.Status == http.StatusForbidden:
+		cause = refusedForbidden
+	case refused.Status >= 500:
+		cause = refusedUnavailable
+	}
+	return g.refused(cause, problem{Status: refused.Status, Detail: refused.Reason})
 }
 
 // seat is one of the connections that a caller may have.
@@ -111,7 +148,7 @@ func (g *Gateway) enter(r *http.Request) (*seat, error) {
 	}
 	var ok bool
 	if p.leave, ok = p.limiter.Enter(p.user); !ok {
-		return nil, problem{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("user %q has as many connections as may be: close one", p.user)}
+		return nil, g.refused(refusedBusy, problem{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("user %q has as many connections as may be: close one", p.user)})
 	}
 	return p, nil
 }
@@ -137,6 +174,7 @@ func (p *seat) missed() {
 // kick ends the connections of a user.
 func (g *Gateway) kick(w http.ResponseWriter, r *http.Request) {
 	n := g.opts.Connections.Kick(r.PathValue("user"), "kicked")
+	g.metrics.kicked.Add(float64(n))
 	writeJSON(w, "application/json", http.StatusOK, map[string]any{"user": r.PathValue("user"), "ended": n})
 }
 
@@ -170,7 +208,7 @@ func (g *Gateway) issue(w http.ResponseWriter, r *http.Request) (string, error) 
 			continue
 		}
 		c := callerOf(r)
-		if err := c.may(action, want.Name); err != nil {
+		if err := g.allow(c, action, want.Name); err != nil {
 			return "", err
 		}
 		token, err := g.opts.Tickets.Issue(c.user(), action, want.Name, time.Duration(want.Seconds)*time.Second)

@@ -172,12 +172,16 @@ func (broken) Authenticate(*http.Request) (*auth.Grant, error) {
 }
 
 func TestAnAuthenticatorThatFailsLetsNobodyIn(t *testing.T) {
-	s, _ := openGroups(t, func(o *gateway.Options) { o.Auth = broken{} })
+	s, _ := openGroups(t, func(o *gateway.Options) { o.Auth, o.Token = broken{}, "the operator's" })
 	res := s.do("GET", "/groups/chat.garden", "")
 	expectProblem(t, res, http.StatusServiceUnavailable, "could not be found out")
 	if strings.Contains(res.body, "secret host") {
 		t.Errorf("the answer tells about the inside: %s", res.body)
 	}
+	for _, path := range []string{"/groups/chat.garden/events", "/groups/chat.garden/ws", "/tasks/x/events"} {
+		expectProblem(t, s.do("GET", path, ""), http.StatusServiceUnavailable, "could not be found out")
+	}
+	s.numbers(`rhubarb_auth_refused_total{cause="unavailable"} 4`)
 }
 
 // brief lets everyone in for a moment.
@@ -188,7 +192,7 @@ func (brief) Authenticate(*http.Request) (*auth.Grant, error) {
 }
 
 func TestConnectionsEndWithThePermission(t *testing.T) {
-	s, _ := openGroups(t, func(o *gateway.Options) { o.Auth = brief{} })
+	s, _ := openGroups(t, func(o *gateway.Options) { o.Auth, o.Token = brief{}, "the operator's" })
 	group, stream := s.socket("/groups/chat.garden/ws"), s.socket("/tasks/nobody-called-it/ws")
 	events := []*sse.Reader{s.follow("/groups/chat.garden/events"), s.follow("/tasks/nobody-called-it/events")}
 	s.closes(group, 4401)
@@ -198,4 +202,5 @@ func TestConnectionsEndWithThePermission(t *testing.T) {
 			t.Errorf("got %+v, want the end", got)
 		}
 	}
+	s.numbers("rhubarb_ws_expired_total 2", `rhubarb_sse_closed_total{cause="expired"} 2`)
 }

@@ -193,8 +193,16 @@ func (g *Gateway) defaults() error {
 // adds its own with [Metrics.Run].
 func (g *Gateway) Metrics() *Metrics { return g.metrics }
 
-// ServeHTTP answers a request.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+// ServeHTTP answers a request. Its body has half a minute to arrive, also where
+// nobody reads it: net/http does so before it answers.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// For the body alone: http.Server.ReadTimeout would end streams too.
+		// Where the connection has no deadlines there is nothing to set.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+	g.mux.ServeHTTP(w, r)
+}
 
 // Drain ends long polls and, spread over the grace, event streams and
 // WebSockets, so that an http.Server can shut down: call it before. Clients come
@@ -213,10 +221,18 @@ type route struct {
 	path  string
 	open  bool // needs no permission
 	admin bool // needs the gateway's token, if there is any
-	raw   bool // its handler needs the connection itself: nothing is wrapped
+	raw   bool // its handler needs the connection itself
 	by    map[string]http.HandlerFunc
 
 	needs map[string]auth.Action // on what the path's last name says
+}
+
+// taken is the status that a connection is answered with when it is taken over.
+func (rt route) taken() int {
+	if strings.HasSuffix(rt.path, "/ws") {
+		return http.StatusSwitchingProtocols
+	}
+	return http.StatusOK
 }
 
 // name is what a request's permission must be for.

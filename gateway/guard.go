@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -49,14 +50,9 @@ func (g *Gateway) guard(rt route) http.Handler {
 			p.write(count)
 			return
 		}
-		if rt.raw {
-			rt.by[r.Method](w, r)
+		if hijacker, ok := w.(http.Hijacker); rt.raw && ok {
+			rt.by[r.Method](&takeable{count, hijacker, rt.taken()}, r)
 			return
-		}
-		if r.ContentLength != 0 {
-			// For the body alone: http.Server.ReadTimeout would end streams too.
-			// Where the connection has no deadlines there is nothing to set.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 		}
 		rt.by[r.Method](count, r)
 	})
@@ -70,6 +66,11 @@ func (g *Gateway) refuse(rt route, r *http.Request) (problem, bool) {
 	if !rt.open && !g.named(r.Host) {
 		return problem{Status: http.StatusMisdirectedRequest, Detail: "this server is not asked as " + r.Host + ": " +
 			"add the name to the gateway's Hosts if it should be"}, true
+	}
+	if rt.raw && r.ContentLength != 0 {
+		// Its connection is taken over, and what a proxy takes for a body would
+		// be what the client says on it.
+		return problem{Status: http.StatusBadRequest, Detail: "a stream is asked for without a body"}, true
 	}
 	if err := g.cross.Check(r); err != nil {
 		return problem{Status: http.StatusForbidden, Detail: "the request comes from a page of another site: " +
@@ -128,6 +129,23 @@ type counter struct {
 func (c *counter) WriteHeader(status int) {
 	c.status = status
 	c.ResponseWriter.WriteHeader(status)
+}
+
+// takeable is a counter of a connection that a handler may take over, to answer
+// by itself with the status taken.
+type takeable struct {
+	*counter
+	hijacker http.Hijacker
+	taken    int
+}
+
+// Hijack implements http.Hijacker.
+func (t *takeable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := t.hijacker.Hijack()
+	if err == nil {
+		t.status = t.taken
+	}
+	return nc, rw, err
 }
 
 // Unwrap lets an http.ResponseController through.

@@ -96,7 +96,7 @@ func (m *many) read(r *http.Request) error {
 		if err := checkTaskID(id); err != nil {
 			return err
 		}
-		if err := callerOf(r).may(auth.ReadStream, id); err != nil {
+		if err := m.g.allow(callerOf(r), auth.ReadStream, id); err != nil {
 			return err
 		}
 		m.sources = append(m.sources, source{task: id})
@@ -105,7 +105,7 @@ func (m *many) read(r *http.Request) error {
 		if err := m.g.checkGroup(name); err != nil {
 			return err
 		}
-		if err := callerOf(r).may(auth.ReadGroup, name); err != nil {
+		if err := m.g.allow(callerOf(r), auth.ReadGroup, name); err != nil {
 			return err
 		}
 		m.sources = append(m.sources, source{group: name})

@@ -25,6 +25,9 @@ type Metrics struct {
 
 	requests *prometheus.CounterVec
 	waits    *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
+	kicked   prometheus.Counter
+	expired  prometheus.Counter
 	runs     *prometheus.CounterVec
 	running  prometheus.Gauge
 	took     *prometheus.HistogramVec
@@ -38,6 +41,14 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams 
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rhubarb_http_request_duration_seconds", Help: "Time to answer, streams left out.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9)}, []string{"route"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rhubarb_auth_refused_total", Help: "Requests that were not let in by cause: " +
+				"none (no credentials), bad (such as do not count), forbidden, unavailable (it could not be found out who asks) or " +
+				"busy (the user has as many connections as may be)."}, []string{"cause"}),
+		kicked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rhubarb_kicked_total", Help: "Connections ended by kicks."}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rhubarb_ws_expired_total", Help: "WebSockets closed with 4401, because the permission had ended."}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rhubarb_task_runs_total", Help: "Runs of tasks in this process by outcome: " +
 				"success, failure, retry, revoked, rejected, ignored or returned (to the queue)."}, []string{"task", "outcome"}),
@@ -47,7 +58,7 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams 
 			Name: "rhubarb_task_duration_seconds", Help: "Time in the handler.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10)}, []string{"task"}),
 	}
-	m.registry.MustRegister(m.requests, m.waits, m.runs, m.running, m.took,
+	m.registry.MustRegister(m.requests, m.waits, m.refused, m.kicked, m.expired, m.runs, m.running, m.took,
 		&queueCollector{broker: app.Engines().Broker},
 		collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

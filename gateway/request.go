@@ -9,6 +9,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,10 +31,13 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		return nil, problem{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body has more than %d bytes: "+
 			"store large inputs elsewhere and send a reference", tooLarge.Limit)}
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, problem{Status: http.StatusRequestTimeout, Detail: fmt.Sprintf("the body was not here within %v: send it at once", bodyTimeout)}
+	}
 	if err != nil {
 		return nil, problem{Status: http.StatusBadRequest, Detail: "the body could not be read to its end: " + err.Error()}
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see guard
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see ServeHTTP
 	if len(body) == 0 {                                            // a call without arguments, as curl -X POST sends it
 		return body, nil
 	}

@@ -107,7 +107,10 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 		return err
 	}
 	if until := s.who.until(); !until.IsZero() {
-		s.expiry = time.AfterFunc(time.Until(until), func() { _ = c.Close(closeExpired, "the permission has ended") }) // likewise
+		s.expiry = time.AfterFunc(time.Until(until), func() {
+			s.g.metrics.expired.Inc()
+			_ = c.Close(closeExpired, "the permission has ended") // likewise
+		})
 	}
 	return nil
 }
@@ -219,6 +222,9 @@ func (g *Gateway) followSocket(w http.ResponseWriter, r *http.Request) {
 	case reason = <-kicked:
 		code = ws.ClosePolicy
 	default:
+	}
+	if code == closeExpired {
+		g.metrics.expired.Inc()
 	}
 	_ = c.Close(code, reason) // it may have gone
 }

@@ -12,6 +12,11 @@ const (
 	// uses one connection for all its tabs.
 	maxStreams = 250
 
+	// Of a request before it is whole. A browser's cookies have 4 KiB each.
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+
 	// deadAfter is how long a peer may leave what was sent unacknowledged.
 	deadAfter = 30 * time.Second
 )
@@ -21,8 +26,19 @@ const (
 // 250 streams per connection and pings that notice a dead peer within 30
 // seconds, and on Linux the same for HTTP/1.1 by TCP_USER_TIMEOUT. Without it
 // a peer that vanished, its cable pulled, is noticed after a quarter of an
-// hour. Call it before the server starts.
+// hour. A client has 10 seconds for a request's head, of 64 KiB at most, and
+// two minutes between requests: net/http would wait for ever. Call it before
+// the server starts.
 func Prepare(srv *http.Server) {
+	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
+		srv.ReadHeaderTimeout = headerTimeout
+	}
+	if srv.IdleTimeout == 0 && srv.ReadTimeout == 0 {
+		srv.IdleTimeout = idleTimeout
+	}
+	if srv.MaxHeaderBytes == 0 {
+		srv.MaxHeaderBytes = maxHeaderBytes
+	}
 	h2 := &http.HTTP2Config{}
 	if srv.HTTP2 != nil {
 		*h2 = *srv.HTTP2

@@ -3,9 +3,11 @@ package sse
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -19,8 +21,31 @@ var errFlush = errors.New("sse: the response cannot be flushed: every middleware
 // methods of a stream. EventSource knows GET only; POST is for those who fetch.
 const methods = "GET, HEAD, OPTIONS, POST"
 
+// bodyTimeout is how long a body may take to arrive. net/http reads it before it
+// answers, and would wait for ever.
+const bodyTimeout = 10 * time.Second
+
+// limitBody sets the deadline for what is left of a request's body, if it has
+// one. A server without deadlines has no socket to wait for.
+func limitBody(w http.ResponseWriter, r *http.Request, by time.Time) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(by)
+	}
+}
+
+// late reads what is left of a body, as net/http would before the first byte of
+// the answer, and reports whether it does not come.
+func late(r *http.Request) bool {
+	if r.ContentLength == 0 || r.ProtoMajor != 1 || r.Body == nil {
+		return false
+	}
+	_, err := io.CopyN(io.Discard, r.Body, maxChatter)
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // admit answers what gets no stream, with an error that needs no answer.
 func (o *Options) admit(w http.ResponseWriter, r *http.Request) error {
+	limitBody(w, r, time.Now().Add(bodyTimeout))
 	refuse := func(status int, text string) error {
 		http.Error(w, "sse: "+text, status)
 		return fmt.Errorf("sse: %s: %w", text, errRefused)
@@ -48,6 +73,9 @@ func (o *Options) admit(w http.ResponseWriter, r *http.Request) error {
 			http.Error(w, "sse: not allowed", http.StatusForbidden)
 			return fmt.Errorf("sse: authorize: %w, %w", errRefused, err)
 		}
+	}
+	if late(r) {
+		return refuse(http.StatusRequestTimeout, "the body of the request did not come")
 	}
 	if r.Method == http.MethodHead {
 		o.headers(w, r)

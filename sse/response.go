@@ -36,6 +36,7 @@ func newResponse(c *Conn, w http.ResponseWriter, r *http.Request) (outlet, error
 	if err := s.writeLocked([]byte(heartbeat)); err != nil {
 		return nil, err
 	}
+	limitBody(w, r, time.Time{})
 	s.beat = time.AfterFunc(defaultHeartbeat, s.heartbeat)
 	s.beat.Reset(c.opts.Heartbeat) // not before the field is set, which heartbeat reads
 	return s, nil

@@ -18,7 +18,6 @@ import (
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/gateway"
-	"github.com/rhubarb-go/rhubarb/sse"
 	"github.com/rhubarb-go/rhubarb/worker"
 )
 
@@ -164,21 +163,16 @@ func loopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Limits of the HTTP server. There is no limit on writing, since streams last,
-// and the gateway itself limits the reading of bodies.
-const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-	maxSpread         = 5 * time.Second // over which streams are closed at a stop
-)
+// maxSpread is the longest time over which streams are closed at a stop.
+const maxSpread = 5 * time.Second
 
+// serve has no limit on writing, since streams last; the gateway itself limits
+// the reading of requests.
 func (c *serveCmd) serve(ctx context.Context, ln net.Listener, g *gateway.Gateway, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler: g, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: g, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	sse.Prepare(srv)
+	g.Prepare(srv)
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Serve(ln) }() // ends with Shutdown or Close below
 	select {

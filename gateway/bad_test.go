@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -308,6 +309,30 @@ func TestRequestsBehindAStreamAreNotAnswered(t *testing.T) {
 	if got := grep(s.do("GET", "/metrics", "").body, `route="/groups/{group}"`); strings.Contains(got, `code="202",route="/groups/{group}"} 2`) {
 		t.Errorf("the second request was taken:\n%s", got)
 	}
+}
+
+func TestConnectionsWithoutARequestAreCounted(t *testing.T) {
+	s, _ := openGroups(t)
+	srv := httptest.NewUnstartedServer(s.g)
+	s.g.Prepare(srv.Config)
+	srv.Config.ReadHeaderTimeout = 50 * time.Millisecond
+	srv.Start()
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { s.g.Drain(context.WithoutCancel(t.Context()), 0) })
+	s.url = srv.URL
+	for _, said := range []string{"", "GET /", "GET / HTTP/1.1\r\nX-Slow: ", "\x16\x03\x01", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 100<<10)} {
+		nc, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.WriteString(nc, said)
+		_, _ = io.ReadAll(nc) // the end, or a reset if it was too much
+	}
+	s.follow("/groups/chat.garden/events")
+	s.socket("/groups/chat.garden/ws")
+	s.numbers("rhubarb_http_unused_connections_total 5", "rhubarb_sse_connections 1", "rhubarb_ws_connections 1")
 }
 
 func TestEventsThatAreTooDeepAreRefused(t *testing.T) {

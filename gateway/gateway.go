@@ -196,6 +196,7 @@ func (g *Gateway) Metrics() *Metrics { return g.metrics }
 // ServeHTTP answers a request. Its body has half a minute to arrive, also where
 // nobody reads it: net/http does so before it answers.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	visited(r)
 	if r.ContentLength != 0 {
 		// For the body alone: http.Server.ReadTimeout would end streams too.
 		// Where the connection has no deadlines there is nothing to set.

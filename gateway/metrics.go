@@ -26,6 +26,7 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	waits    *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
+	idle     prometheus.Counter
 	kicked   prometheus.Counter
 	expired  prometheus.Counter
 	runs     *prometheus.CounterVec
@@ -45,6 +46,8 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams 
 			Name: "rhubarb_auth_refused_total", Help: "Requests that were not let in by cause: " +
 				"none (no credentials), bad (such as do not count), forbidden, unavailable (it could not be found out who asks) or " +
 				"busy (the user has as many connections as may be)."}, []string{"cause"}),
+		idle: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rhubarb_http_unused_connections_total", Help: "Connections that ended before a request was whole, if the server was given to Prepare."}),
 		kicked: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rhubarb_kicked_total", Help: "Connections ended by kicks."}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{
@@ -58,7 +61,7 @@ func newMetrics(app *rhubarb.App, tasks map[string]*rhubarb.Definition, streams 
 			Name: "rhubarb_task_duration_seconds", Help: "Time in the handler.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10)}, []string{"task"}),
 	}
-	m.registry.MustRegister(m.requests, m.waits, m.refused, m.kicked, m.expired, m.runs, m.running, m.took,
+	m.registry.MustRegister(m.requests, m.waits, m.refused, m.idle, m.kicked, m.expired, m.runs, m.running, m.took,
 		&queueCollector{broker: app.Engines().Broker},
 		collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -51,6 +51,8 @@ var layers = []layer{
 	{"cli", portable + " engine/dial"},
 	{"cmd/rhubarb", portable + " engine/dial cli"},
 	{"examples/*", portable + " engine/dial cli " + engines},
+	{"interop", ""},
+	{"interop/*", portable + " cli interop"},
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -184,3 +184,10 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 		p.t.Fatal(err)
 	}
 }
+
+// publish has the page send an event to a group.
+func (p *page) publish(url, event string) {
+	p.t.Helper()
+	p.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`fetch(%s, { method: "POST", headers: { "Content-Type": "application/json" }, body: %s })
+		.then(answer => { if (answer.status !== 202) throw new Error(answer.status) })`, quote(url), quote(event)), chromedp.EvalAwaitPromise))
+}

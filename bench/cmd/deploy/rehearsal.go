@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -103,15 +104,15 @@ func rehearse(ctx context.Context, o options) (*verdict, error) {
 
 // serve starts both servers on one engine. end ends them all.
 func (r *rehearsal) serve(ctx context.Context) (end func(), err error) {
-	ends := []func(){}
-	end = func() {
-		for i := len(ends) - 1; i >= 0; i-- {
-			ends[i]()
+	var ends []func()
+	all := func() {
+		for _, end := range slices.Backward(ends) {
+			end()
 		}
 	}
 	defer func() {
 		if err != nil {
-			end()
+			all()
 		}
 	}()
 	if r.binary == "" {
@@ -148,7 +149,7 @@ func (r *rehearsal) serve(ctx context.Context) (end func(), err error) {
 			return nil, err
 		}
 	}
-	return end, nil
+	return all, nil
 }
 
 // gather starts the clients.

@@ -64,14 +64,28 @@ func startNATS(ctx context.Context, dir string) (url string, end func(), err err
 		return "", nil, err
 	}
 	cmd := exec.Command(path, "-c", conf)
+	cmd.SysProcAttr = dieWithUs
 	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}
-	return "nats://" + addr, func() {
+	end = func() {
 		_ = cmd.Process.Kill() // Wait tells
 		_ = cmd.Wait()
-	}, nil
+	}
+	for {
+		nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return "nats://" + addr, end, nc.Close()
+		}
+		if pause(ctx, 20*time.Millisecond) != nil { // nothing tells when a process listens
+			end()
+			return "", nil, err
+		}
+	}
 }
+
+// dieWithUs has the kernel end a process that we could not.
+var dieWithUs = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
 // server is one of the two addresses, and the process that serves there now.
 type server struct {
@@ -99,7 +113,7 @@ func (s *server) start(ctx context.Context) error {
 	cmd := exec.Command(s.binary, s.args...)
 	var said bytes.Buffer
 	cmd.Stderr = io.MultiWriter(&limited{b: &said}, s.log)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieWithUs
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Conn struct {
 	alive       atomic.Int64  // when something came last, since srv.base
 	begun       atomic.Int64  // likewise, the message that is not whole yet; 0 for none
 	pinged      time.Duration // likewise, the last ping was sent; of the wheel's goroutine
+	place       int           // among the server's; guarded by its lock
 
 	// Of the goroutine that reads.
 	raw     syscall.RawConn       // nil: reads hold a buffer while they wait

@@ -263,7 +263,8 @@ func (s *Server) add(c *Conn) error {
 	if err != nil {
 		return fmt.Errorf("ws: accept: %w", err)
 	}
-	s.conns[c] = struct{}{}
+	c.place = len(s.conns)
+	s.conns = append(s.conns, c)
 	s.stats.Open.Add(1)
 	s.stats.Opened.Add(1)
 	c.timer = s.wheel.NewTimer(c.beat)

@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,8 @@ type Server struct {
 	work  sync.WaitGroup // consumers
 
 	mu      sync.Mutex
-	conns   map[*Conn]struct{}
-	coming  int // accepted, and not in conns yet
+	conns   []*Conn // each knows its place
+	coming  int     // accepted, and not in conns yet
 	closing bool
 	empty   chan struct{} // closed when closing and no connection is left
 	isEmpty sync.Once
@@ -31,7 +32,7 @@ type Server struct {
 func New(opts *Options) (*Server, error) {
 	s := &Server{
 		pool: push.New(nil), wheel: push.NewWheel(0), base: time.Now(),
-		conns: map[*Conn]struct{}{}, empty: make(chan struct{}),
+		empty: make(chan struct{}),
 	}
 	if opts != nil {
 		s.opts = *opts
@@ -77,7 +78,11 @@ func (s *Server) forgo() {
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
+	last := len(s.conns) - 1
+	s.conns[c.place] = s.conns[last]
+	s.conns[c.place].place = c.place
+	s.conns[last] = nil
+	s.conns = s.conns[:last]
 	if s.closing && len(s.conns) == 0 {
 		s.isEmpty.Do(func() { close(s.empty) })
 	}
@@ -91,10 +96,7 @@ func (s *Server) remove(c *Conn) {
 func (s *Server) Drain(ctx context.Context, grace time.Duration) {
 	s.mu.Lock()
 	s.closing = true
-	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Clone(s.conns)
 	if len(conns) == 0 {
 		s.isEmpty.Do(func() { close(s.empty) })
 	}

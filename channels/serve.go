@@ -31,12 +31,11 @@ type Session struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 
-	turn turn        // of the callback that runs
-	gone atomic.Bool // there is nobody to hand events to
-
-	messages chan Message // read and not handled; made for the first
-	handling atomic.Bool  // somebody handles them
-	work     sync.WaitGroup
+	turn     turn           // of the callback that runs
+	gone     atomic.Bool    // there is nobody to hand events to
+	handling atomic.Bool    // somebody handles messages
+	messages chan Message   // read and not handled; made for the first
+	work     sync.WaitGroup // those who handle them
 }
 
 // maxAhead is how many messages of a client may wait while one is handled.

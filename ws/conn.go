@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -27,18 +25,16 @@ var ErrClosed = errors.New("ws: connection is closed")
 type Conn struct {
 	srv         *Server
 	request     atomic.Pointer[http.Request]
-	nc          net.Conn
 	push        *push.Conn
 	timer       *push.Timer
-	deal        agreement
 	subprotocol string
 	alive       atomic.Int64  // when something came last, since srv.base
 	begun       atomic.Int64  // likewise, the message that is not whole yet; 0 for none
 	pinged      time.Duration // likewise, the last ping was sent; of the wheel's goroutine
-	place       int           // among the server's; guarded by its lock
+	place       int32         // among the server's; guarded by its lock
+	bits        int8          // of the window of compression, 0 without
 
 	// Of the goroutine that reads.
-	raw     syscall.RawConn       // nil: reads hold a buffer while they wait
 	try     func(fd uintptr) bool // made once
 	parse   *reader               // nil between messages
 	chunk   *[chunkSize]byte      // nil: input is in none
@@ -56,8 +52,8 @@ const chunkSize = 16 << 10
 // chunks are buffers for what was read; an idle connection has none.
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-func newConn(h *Handshake, nc net.Conn, subprotocol string) *Conn {
-	c := &Conn{srv: h.srv, nc: nc, deal: h.deal, subprotocol: subprotocol, raw: rawConn(nc)}
+func newConn(h *Handshake, subprotocol string) *Conn {
+	c := &Conn{srv: h.srv, bits: int8(h.deal.window), subprotocol: subprotocol}
 	c.request.Store(h.r)
 	c.try = c.readNow
 	c.touch()
@@ -240,7 +236,7 @@ func (c *Conn) window(m channels.Message) int {
 	if len(m.Data) < c.srv.opts.CompressMin {
 		return 0
 	}
-	return c.deal.window
+	return int(c.bits)
 }
 
 func encode(m channels.Message, window int) ([]byte, error) {
@@ -328,15 +324,16 @@ func (c *Conn) closed(reason error) {
 // fill reads some more.
 func (c *Conn) fill() error {
 	c.recycle()
-	if c.raw != nil {
-		err := c.raw.Read(c.try)
+	if raw := c.push.Raw(); raw != nil {
+		err := raw.Read(c.try)
 		if err == nil {
 			err = c.readErr
 		}
 		return err
 	}
+	// A read that waits holds its buffer.
 	c.chunk = chunks.Get().(*[chunkSize]byte)
-	n, err := c.nc.Read(c.chunk[:])
+	n, err := c.push.NetConn().Read(c.chunk[:])
 	c.input = c.chunk[:n]
 	if n > 0 {
 		return nil
@@ -374,7 +371,7 @@ var readers = sync.Pool{New: func() any { return new(reader) }}
 func (c *Conn) reader() *reader {
 	if c.parse == nil {
 		c.parse = readers.Get().(*reader)
-		c.parse.max, c.parse.deflate = c.srv.opts.MaxMessage, c.deal.window > 0
+		c.parse.max, c.parse.deflate = c.srv.opts.MaxMessage, c.bits > 0
 	}
 	return c.parse
 }

@@ -172,9 +172,9 @@ func (h *Handshake) Accept(subprotocol string) (*Conn, error) {
 		h.srv.forgo()
 		return nil, fmt.Errorf("ws: accept: %w", err)
 	}
-	c := newConn(h, nc, subprotocol)
+	c := newConn(h, subprotocol)
 	c.input = early
-	if err := h.srv.add(c); err != nil {
+	if err := h.srv.add(c, nc); err != nil {
 		return nil, errors.Join(err, nc.Close())
 	}
 	if err := c.push.Push(h.response(subprotocol)); err != nil {
@@ -251,7 +251,7 @@ func isToken(s string) bool {
 
 // add gives the connection to the pool that writes to it, in the place that was
 // reserved.
-func (s *Server) add(c *Conn) error {
+func (s *Server) add(c *Conn, nc net.Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.coming--
@@ -259,11 +259,11 @@ func (s *Server) add(c *Conn) error {
 		return fmt.Errorf("ws: accept: %w", net.ErrClosed)
 	}
 	var err error
-	c.push, err = s.pool.Add(c.nc, &push.ConnOptions{Limit: s.opts.Queue, WriteTimeout: s.opts.WriteTimeout, OnClose: c.closed})
+	c.push, err = s.pool.Add(nc, &push.ConnOptions{Limit: s.opts.Queue, WriteTimeout: s.opts.WriteTimeout, OnClose: c.closed})
 	if err != nil {
 		return fmt.Errorf("ws: accept: %w", err)
 	}
-	c.place = len(s.conns)
+	c.place = int32(len(s.conns))
 	s.conns = append(s.conns, c)
 	s.stats.Open.Add(1)
 	s.stats.Opened.Add(1)

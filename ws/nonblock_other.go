@@ -2,12 +2,6 @@
 
 package ws
 
-import (
-	"errors"
-	"net"
-	"syscall"
-)
-
-func rawConn(net.Conn) syscall.RawConn { return nil }
+import "errors"
 
 func readNow(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }

@@ -4,23 +4,8 @@ package ws
 
 import (
 	"io"
-	"net"
 	"syscall"
 )
-
-// rawConn returns the socket of nc if it may be read from directly. A type
-// that wraps one may do something in its Read.
-func rawConn(nc net.Conn) syscall.RawConn {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return nil
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil // the first read will say what is wrong
-	}
-	return raw
-}
 
 // readNow reads what is there without waiting; wait is true if there is
 // nothing. The end is io.EOF.

@@ -107,6 +107,14 @@ type waiter struct {
 	next  *waiter
 }
 
+// NetConn returns the connection itself, for reading.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
+// Raw returns its socket, for reading without a buffer while there is nothing;
+// nil if the connection may do something in its Read and Write, like one over
+// TLS, or on a platform without.
+func (c *Conn) Raw() syscall.RawConn { return c.raw }
+
 // Push queues b and returns. It keeps b, which nobody may change afterwards,
 // and which may be pushed to other connections too. Bytes are written in the
 // order of the calls. The error is why the connection ended, or will after End;

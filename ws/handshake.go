@@ -175,7 +175,7 @@ func (h *Handshake) Accept(subprotocol string) (*Conn, error) {
 	c := newConn(h, subprotocol)
 	c.input = early
 	if err := h.srv.add(c, nc); err != nil {
-		return nil, errors.Join(err, nc.Close())
+		return nil, errors.Join(err, tooLate(nc))
 	}
 	if err := c.push.Push(h.response(subprotocol)); err != nil {
 		return nil, fmt.Errorf("ws: accept: %w", err)
@@ -199,6 +199,16 @@ func (h *Handshake) takeOver() (net.Conn, []byte, error) {
 		return nil, nil, errors.Join(err, nc.Close())
 	}
 	return nc, slices.Clone(early), nil
+}
+
+// tooLate answers a handshake that was let in just before the server went away,
+// and is no request of net/http any more.
+func tooLate(nc net.Conn) error {
+	err := nc.SetDeadline(time.Now().Add(time.Second))
+	if err == nil {
+		_, err = nc.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+	}
+	return errors.Join(err, nc.Close())
 }
 
 func (h *Handshake) choose() string {

@@ -21,6 +21,7 @@ var historyTests = []test{
 	{"history is checked like the rest", "its bounds hold for everyone", "", historyChecks},
 	{"processes share history", "a client comes back to another one", "reopen", historyShared},
 	{"history survives a restart of the store", "it was acknowledged", "restart", historyRestart},
+	{"keeping goes on through lost connections", "who publishes need not notice a deploy", "cut", historyThroughCuts},
 	{"a lost connection is told to each group", "who follows then reads what it missed", "cut", historyCut},
 }
 
@@ -232,6 +233,48 @@ func historyRestart(c *T) {
 	after.remembers("g", ks[0].Offset, false, "2")
 	after.keep("g", "3")
 	after.remembers("g", ks[0].Offset, false, "2", "3")
+}
+
+// historyThroughCuts cuts while messages are under way. Those whose answer is lost
+// must be neither refused nor kept twice.
+func historyThroughCuts(c *T) {
+	c.keep("g", "first")
+	cut := make(chan struct{})
+	go func() {
+		defer close(cut)
+		for range 10 {
+			c.engine.Cut(c.T, c.Set)
+			<-time.After(30 * time.Millisecond) // nothing tells that messages are under way again
+		}
+	}()
+	want := []string{"first"}
+	for over := false; !over && len(want) < engine.HistoryCapacity-20; {
+		some := make([]string, 20)
+		for i := range some {
+			some[i] = fmt.Sprint(len(want) + i)
+		}
+		c.keep("g", some...)
+		want = append(want, some...)
+		select {
+		case <-cut:
+			over = true
+		default:
+		}
+	}
+	<-cut
+	ks, gone := c.history("g", 0)
+	got := map[string]int{}
+	for _, k := range ks {
+		got[string(k.Body)]++
+	}
+	for _, w := range want {
+		if got[w] != 1 {
+			c.Errorf("message %s was acknowledged and is kept %d times", w, got[w])
+		}
+	}
+	if len(ks) != len(want) || gone {
+		c.Errorf("%d are kept, gone %v; %d were acknowledged", len(ks), gone, len(want))
+	}
 }
 
 func historyCut(c *T) {

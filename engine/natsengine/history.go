@@ -2,6 +2,8 @@ package natsengine
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -37,14 +39,25 @@ func (e *Engine) GroupKeep(ctx context.Context, msgs []engine.LayerMessage, age 
 		}
 		msg := natsMsg(subjectHistory+token(m.To), m.Body)
 		setTTL(msg, max(age, time.Second))
+		msg.Header[jetstream.MsgIDHeader] = []string{rand.Text()}
 		ws[i] = e.begin(ctx, msg)
 	}
 	for i, w := range ws {
 		if w != nil {
-			out[i] = e.end(w)
+			out[i] = e.endKept(ctx, w)
 		}
 	}
 	return out
+}
+
+// endKept sends again what may have been lost with the connection: by its id the
+// server stores it once.
+func (e *Engine) endKept(ctx context.Context, w *write) error {
+	err := e.end(w)
+	for until := time.Now().Add(ackWait); errors.Is(err, errLost) && ctx.Err() == nil && time.Now().Before(until); {
+		err = e.end(e.begin(ctx, w.msg))
+	}
+	return err
 }
 
 func (e *Engine) openHistory(ctx context.Context) error {

@@ -140,7 +140,6 @@ func TestClientsAtNearPositionsShareReads(t *testing.T) {
 		}
 		synctest.Wait()
 		before := h.Stats().Reads.Load()
-		start := time.Now()
 		notes := make([]*note, clients)
 		var storm sync.WaitGroup
 		for i := range clients {
@@ -156,12 +155,11 @@ func TestClientsAtNearPositionsShareReads(t *testing.T) {
 			})
 		}
 		storm.Wait()
-		took := time.Since(start)
 		for i, n := range notes {
 			n.wants(t, texts[i+1:]...)
 		}
-		if reads := h.Stats().Reads.Load() - before; reads > uint64(took/shareFor)+2 {
-			t.Errorf("%d clients within %v made %d reads", clients, took, reads)
+		if reads := h.Stats().Reads.Load() - before; reads > 15 {
+			t.Errorf("%d clients within a second made %d reads, want ten or so", clients, reads)
 		}
 		if got := h.Stats().Resumed.Load(); got != clients+1 {
 			t.Errorf("%d are counted, want %d", got, clients+1)

@@ -151,7 +151,9 @@ func (h *Hub) Missed() uint64 { return h.in.Missed() }
 
 // Close detaches the process. Channels that are open receive nothing more.
 func (h *Hub) Close() error {
+	h.reads.mu.Lock() // so that no read begins any more
 	h.stop()
+	h.reads.mu.Unlock()
 	err := h.in.Close()
 	h.reads.work.Wait()
 	return err

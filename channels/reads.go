@@ -48,6 +48,10 @@ type answer struct {
 func (h *Hub) read(ctx context.Context, group string, after uint64, goesOn bool) (answer, error) {
 	r := &reading{after: after, answer: make(chan answer, 1)}
 	h.reads.mu.Lock()
+	if h.life.Err() != nil { // Close may be waiting
+		h.reads.mu.Unlock()
+		return answer{}, engine.ErrClosed
+	}
 	if h.reads.groups == nil {
 		h.reads.groups = map[string]*queue{}
 	}

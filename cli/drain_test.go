@@ -5,7 +5,10 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"github.com/rhubarb-go/rhubarb/sse"
 )
@@ -51,6 +54,9 @@ func TestAStopIsNotNoticedBeforeItsTurn(t *testing.T) {
 	}
 	if late := stream(t, url+"/groups/garden/events"); !ended(late) || late.Retry() == 0 {
 		t.Errorf("who comes during a stop is told to come back in %v, want a stream that ends at once", late.Retry())
+	}
+	if _, res, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/groups/garden/ws", nil); err == nil || res == nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a WebSocket during a stop was answered %+v, %v, want 503", res, err)
 	}
 	var last end
 	for range clients - 1 {

@@ -89,13 +89,11 @@ func (c *Channel) enter(ctx context.Context, what, group string, as func(*local)
 // error.
 func (c *Channel) Leave(ctx context.Context, group string) error {
 	c.forget(group)
-	if err := c.absent(ctx, group); err != nil {
-		return err
+	err := c.absent(ctx, group)
+	if left := c.hub.in.Leave(ctx, group, c.name); left != nil { // whatever became of the presence
+		err = errors.Join(err, fmt.Errorf("channels: leave %s: %w", group, left))
 	}
-	if err := c.hub.in.Leave(ctx, group, c.name); err != nil {
-		return fmt.Errorf("channels: leave %s: %w", group, err)
-	}
-	return nil
+	return err
 }
 
 func (c *Channel) forget(group string) {

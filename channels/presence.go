@@ -92,7 +92,16 @@ func (c *Channel) Present(ctx context.Context, group string, m Member) error {
 	if closed {
 		return fmt.Errorf("channels: present in %s: %w", group, engine.ErrClosed)
 	}
-	return c.hub.changePresence(ctx, group, c, &m)
+	if err := c.hub.changePresence(ctx, group, c, &m); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	closed = c.closed
+	c.mu.Unlock()
+	if closed { // meanwhile; Close may have left before this was announced
+		return errors.Join(c.hub.changePresence(ctx, group, c, nil), fmt.Errorf("channels: present in %s: %w", group, engine.ErrClosed))
+	}
+	return nil
 }
 
 // absent ends the channel's presence in a group, if there is one.

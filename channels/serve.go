@@ -93,6 +93,11 @@ func (s *Session) end(code int) {
 	s.cancel()
 	s.turn.take(nil)
 	defer s.turn.give()
+	s.disconnect(code)
+}
+
+// disconnect is called with the turn.
+func (s *Session) disconnect(code int) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
 	defer cancel()
 	if err := s.call(func() error { s.consumer.Disconnect(end, &s.conn, code); return nil }); err != nil {
@@ -126,6 +131,8 @@ func (s *Session) connect() bool {
 	switch {
 	case s.conn.accepted:
 		s.fail("connect", err)
+		s.cancel()
+		s.disconnect(closeError)
 	case errors.As(err, &refused):
 		s.conn.t.Refuse(refused.status(), refused.Reason)
 	default:

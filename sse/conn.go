@@ -61,6 +61,16 @@ type outlet interface {
 	close(cause error)
 }
 
+// never is the outlet of a connection that ended before it had begun, for those
+// who were to end it.
+type never struct{ why error }
+
+func (n never) write([]byte) error          { return n.why }
+func (n never) push(Frame) error            { return n.why }
+func (n never) flush(context.Context) error { return n.why }
+func (n never) end([]byte, error)           {}
+func (n never) close(error)                 {}
+
 // Upgrade answers the request with an event stream: its headers and a first
 // comment are sent at once, so that the client knows it is connected. A
 // request that gets no stream (HEAD, OPTIONS, another site's, one too many) is
@@ -105,6 +115,7 @@ func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 		c.out, err = newResponse(c, w, r)
 	}
 	if err != nil {
+		c.out = never{err}
 		c.endedLocked(err)
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func (h *Hub) announce(ctx context.Context, group string) error {
 	var raw []byte
 	if len(members) > 0 {
 		var err error
-		if raw, err = json.Marshal(members); err != nil {
+		if raw, err = writeMembers(members); err != nil {
 			return fmt.Errorf("channels: announce in %s: %w", group, err)
 		}
 	}
@@ -230,13 +230,21 @@ func owners(ctx context.Context, layer engine.Layer, group string) (map[string][
 	}
 	out := make(map[string][]Member, len(raw))
 	for owner, b := range raw {
-		var members []Member
-		if err := json.Unmarshal(b, &members); err != nil {
+		members, err := readMembers(b)
+		if err != nil {
 			return nil, fmt.Errorf("what %s announced: %w", owner, err)
 		}
 		out[owner] = members
 	}
 	return out, nil
+}
+
+func writeMembers(members []Member) ([]byte, error) { return json.Marshal(members) }
+
+// readMembers reads what a process announced.
+func readMembers(b []byte) (members []Member, err error) {
+	err = json.Unmarshal(b, &members)
+	return members, err
 }
 
 // keepPresence renews what is announced while anybody is here, and tells of

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -135,6 +136,29 @@ func TestBadMembersAreRefused(t *testing.T) {
 		}
 		if err := a.Present(t.Context(), "g", Member{ID: "a"}); err == nil {
 			t.Error("a closed channel is present")
+		}
+	})
+}
+
+func FuzzReadMembers(f *testing.F) {
+	for _, seed := range []string{`[]`, `null`, `{}`, `[{"id":"ann","info":{"a":[1]},"count":3}]`, `[{"id":1}]`, `[{"info":null}]`, "[{\"id\":\"\xff\"}]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		members, err := readMembers(raw)
+		if err != nil {
+			return
+		}
+		first, err := writeMembers(members)
+		if err != nil {
+			t.Fatalf("%q was read and cannot be written: %v", raw, err)
+		}
+		again, err := readMembers(first)
+		if err != nil {
+			t.Fatalf("%q was written %q, which cannot be read: %v", raw, first, err)
+		}
+		if second, err := writeMembers(again); err != nil || !bytes.Equal(first, second) {
+			t.Errorf("%q became %q, then %q, %v", raw, first, second, err)
 		}
 	})
 }

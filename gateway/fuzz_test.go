@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine"
 )
 
 // FuzzCall reads bodies of calls: it never panics, what it refuses is the
@@ -45,6 +46,38 @@ func FuzzCall(f *testing.F) {
 		opts, _ := readOptions(c.options)
 		if _, err := NewCall("t", nil, c.args, c.kwargs, opts...); err != nil {
 			t.Errorf("call of %q: %v", body, err)
+		}
+	})
+}
+
+// FuzzEvent reads what clients send to groups: what is refused is told as their
+// fault, and what is taken comes out as the JSON that it would come from.
+func FuzzEvent(f *testing.F) {
+	for _, s := range []string{
+		"", "{}", "null", "[]", `{"type":"chat.message","message":"hello","n":[1,-1.5,1e300,18446744073709551615,null,true,{"a":{}}]}`,
+		`{"type":"x","type":"y"}`, `{"type":1}`, `{"type":"_x"}`, "{\"type\":\"\xff\"}", `{"type":"x","a":"\ud800"}`, `{"TYPE":"x"}`, `{"type":"x","":0}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e, err := eventOf(body)
+		if err != nil {
+			var p problem
+			if !errors.As(err, &p) && !errors.Is(err, engine.ErrLimit) || p.Status != 0 && p.Status != http.StatusBadRequest && p.Status != http.StatusUnprocessableEntity {
+				t.Errorf("%q: got %v, want a problem of the client's", body, err)
+			}
+			return
+		}
+		first, err := e.JSON()
+		if err != nil {
+			t.Fatalf("%q was taken and cannot be written: %v", body, err)
+		}
+		again, err := eventOf(first)
+		if err != nil {
+			t.Fatalf("%q was written as %q, which is refused: %v", body, first, err)
+		}
+		if second, err := again.JSON(); err != nil || string(second) != string(first) || again.Type != e.Type {
+			t.Errorf("%q became %q, then %q, %v", body, first, second, err)
 		}
 	})
 }

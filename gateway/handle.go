@@ -63,19 +63,26 @@ func (h *handle) id(event int) string {
 	return handleMark + h.name + "." + strconv.Itoa(h.batch) + "." + strconv.Itoa(event)
 }
 
-// readHandle finds the vector that an id names. It is nil if it is kept no
-// more, or never was.
-func readHandle(ctx context.Context, s engine.Streams, id string, sources []source) (vector, error) {
+// parseHandle reads an id that id made.
+func parseHandle(id string) (name string, number, event int, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(id, handleMark), ".")
-	if len(parts) != 3 || len(parts[0]) != len(rand.Text()) {
-		return nil, nil
+	if len(parts) != 3 || len(parts[0]) != len(rand.Text()) || !strings.HasPrefix(id, handleMark) {
+		return "", 0, 0, false
 	}
 	number, err1 := strconv.Atoi(parts[1])
 	event, err2 := strconv.Atoi(parts[2])
-	if err1 != nil || err2 != nil {
+	h := handle{name: parts[0], batch: number}
+	return parts[0], number, event, err1 == nil && err2 == nil && h.id(event) == id
+}
+
+// readHandle finds the vector that an id names. It is nil if it is kept no
+// more, or never was.
+func readHandle(ctx context.Context, s engine.Streams, id string, sources []source) (vector, error) {
+	name, number, event, ok := parseHandle(id)
+	if !ok {
 		return nil, nil
 	}
-	recs, err := s.Read(ctx, handlePrefix+parts[0], "", handleBatches+2) // reset and end
+	recs, err := s.Read(ctx, handlePrefix+name, "", handleBatches+2) // reset and end
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/rand"
 	"slices"
 	"testing"
 
@@ -53,6 +54,19 @@ func FuzzVector(f *testing.F) {
 		got, err := readVector(again, threeSources)
 		if err != nil || !slices.Equal(got, v) {
 			t.Errorf("%q is %q, and %q then %q, %v", id, v, again, got, err)
+		}
+	})
+}
+
+func FuzzHandleID(f *testing.F) {
+	h := handle{name: rand.Text(), batch: 12}
+	f.Add(h.id(3))
+	f.Add("h..")
+	f.Add("h" + h.name + ".+1.01")
+	f.Fuzz(func(t *testing.T, id string) {
+		name, number, event, ok := parseHandle(id)
+		if again := (&handle{name: name, batch: number}).id(event); ok && again != id {
+			t.Errorf("%q is written %q", id, again)
 		}
 	})
 }

@@ -200,6 +200,11 @@ func FuzzOffer(f *testing.F) {
 		if a.window != 0 && (a.window < 8 || a.window > maxWindow) {
 			t.Errorf("%q was agreed to with a window of %d bits", offer, a.window)
 		}
+		if a.window != 0 { // the answer is an offer that is answered alike
+			if again := agree([]string{a.header()}); again != a {
+				t.Errorf("%q was agreed to as %+v, the answer %q as %+v", offer, a, a.header(), again)
+			}
+		}
 	})
 }
 

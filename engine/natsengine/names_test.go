@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rhubarb-go/rhubarb/engine"
 )
@@ -103,6 +105,24 @@ func FuzzMessage(f *testing.F) {
 		out, round := readMessage(h, body)
 		if out.ID != id || out.Task != task || out.ContentType != contentType || round != 3 {
 			t.Fatalf("got %+v, want %+v", out, in)
+		}
+	})
+}
+
+// FuzzSequence reads the number of a kept message, which the server writes.
+func FuzzSequence(f *testing.F) {
+	f.Add("")
+	f.Add("1")
+	f.Add("18446744073709551615")
+	f.Add("18446744073709551616")
+	f.Add("-1")
+	f.Fuzz(func(t *testing.T, text string) {
+		n, err := sequence(&nats.Msg{Header: nats.Header{jetstream.SequenceHeader: {text}}}, jetstream.SequenceHeader)
+		if again := strconv.FormatUint(n, 10); err == nil && again != text && again != strings.TrimLeft(text, "0") && n != 0 {
+			t.Errorf("%q is %d", text, n)
+		}
+		if n, err := sequence(&nats.Msg{}, jetstream.SequenceHeader); n != 0 || err != nil {
+			t.Errorf("without a header it is %d, %v", n, err)
 		}
 	})
 }

@@ -2,9 +2,14 @@ package auth
 
 import (
 	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func FuzzReadClaim(f *testing.F) {
@@ -110,6 +115,57 @@ func FuzzMatch(f *testing.F) {
 		}
 		if match(quote(name), name+"x") || name != "" && match(quote(name), name[1:]) {
 			t.Errorf("the pattern of %q matches more", name)
+		}
+	})
+}
+
+// FuzzJWT has strangers make tokens: only those that were signed pass.
+func FuzzJWT(f *testing.F) {
+	secret := bytes.Repeat([]byte("s"), 64)
+	tokens, err := NewJWT(JWTOptions{Secret: secret})
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed := map[string]bool{}
+	for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS384, jwt.SigningMethodHS512} {
+		good, err := jwt.NewWithClaims(method, jwt.MapClaims{"sub": "ada", "exp": lastSecond, "rhubarb": map[string]any{"tasks": map[string]any{"call": []string{"*"}}}}).SignedString(secret)
+		if err != nil {
+			f.Fatal(err)
+		}
+		signed[good] = true
+		f.Add(good)
+		f.Add(good[:strings.LastIndexByte(good, '.')+1])
+		f.Add(good + "=")
+	}
+	f.Add("")
+	f.Add("..")
+	f.Add("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.")
+	f.Add("eyJhbGciOiJIUzI1NiIsImNyaXQiOlsiYjY0Il19.e30.AA")
+	f.Fuzz(func(t *testing.T, token string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Authorization"] = []string{"Bearer " + token}
+		g, err := tokens.Authenticate(r)
+		if err == nil && !signed[strings.TrimSpace(token)] {
+			t.Errorf("%q passed as %+v, and nobody signed it", token, g)
+		}
+		var refused *Error
+		if err != nil && (!errors.As(err, &refused) || refused.Status != http.StatusUnauthorized) {
+			t.Errorf("%q: %v, want a 401", token, err)
+		}
+		if refused != nil && len(token) > 20 && strings.Contains(refused.Reason, token) {
+			t.Errorf("%q is told back: %s", token, refused.Reason)
+		}
+	})
+}
+
+func FuzzFreshness(f *testing.F) {
+	f.Add("max-age=60, no-store")
+	f.Add(`max-age="99999999999999999999"`)
+	f.Add("MAX-AGE=-1,,=")
+	f.Fuzz(func(t *testing.T, control string) {
+		const most = time.Minute
+		if d := freshness(http.Header{"Cache-Control": {control}}, most); d < 0 || d > most {
+			t.Errorf("%q is fresh for %v, want 0 to %v", control, d, most)
 		}
 	})
 }

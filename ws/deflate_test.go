@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
 
@@ -20,13 +21,13 @@ func corpora() map[string]string {
 	r := rand.New(rand.NewPCG(1, 2))
 	words := strings.Fields("the quick brown fox jumps over a lazy dog while rhubarb murmurs on stage äöü and 東京 waits")
 	var prose, json, html, noise strings.Builder
-	for prose.Len() < 128<<10 {
+	for prose.Len() < 132<<10 {
 		fmt.Fprintf(&prose, "%s ", words[r.IntN(len(words))])
 		fmt.Fprintf(&json, `{"id":%d,"name":%q,"tags":[%d,null,true]},`, r.IntN(1e6), words[r.IntN(len(words))], r.IntN(99))
 		fmt.Fprintf(&html, `<li class="x%d"><a href="/%x">%s</a></li>`, r.IntN(9), r.IntN(1e6), words[r.IntN(len(words))])
 	}
 	sum := sha256.Sum256(nil)
-	for noise.Len() < 128<<10 {
+	for noise.Len() < 132<<10 {
 		sum = sha256.Sum256(sum[:])
 		noise.Write(sum[:])
 	}
@@ -34,45 +35,67 @@ func corpora() map[string]string {
 		"hex": hex.EncodeToString([]byte(noise.String()))}
 }
 
-// The offers of Autobahn's group 13, and of a browser.
+// The offers of Autobahn's group 13, by its case/case12_x_x.py.
 var offers = []struct{ id, offer, answer string }{
-	{"12 and 13.1", "permessage-deflate", ""},
+	{"13.1", "permessage-deflate", ""},
 	{"13.2", "permessage-deflate; server_no_context_takeover; client_max_window_bits", ""},
-	{"13.3", "permessage-deflate; server_max_window_bits=9; client_max_window_bits", "; server_max_window_bits=9"},
+	{"13.3", "permessage-deflate; server_max_window_bits=8; client_max_window_bits", "; server_max_window_bits=8"},
 	{"13.4", "permessage-deflate; server_max_window_bits=15; client_max_window_bits", "; server_max_window_bits=15"},
-	{"13.5", "permessage-deflate; server_no_context_takeover; server_max_window_bits=9", "; server_max_window_bits=9"},
+	{"13.5", "permessage-deflate; server_no_context_takeover; server_max_window_bits=8", "; server_max_window_bits=8"},
 	{"13.6", "permessage-deflate; server_no_context_takeover; server_max_window_bits=15", "; server_max_window_bits=15"},
-	{"13.7", "permessage-deflate; server_no_context_takeover; server_max_window_bits=9, permessage-deflate; server_no_context_takeover, permessage-deflate", "; server_max_window_bits=9"},
-	{"after one that is unknown", `x-webkit-deflate-frame, permessage-deflate; client_max_window_bits="12"`, ""},
-	{"after one that cannot be met", "permessage-deflate; server_max_window_bits=7, permessage-deflate; wrong, permessage-deflate", ""},
+	{"13.7", "permessage-deflate; server_no_context_takeover; server_max_window_bits=8, permessage-deflate; server_no_context_takeover, permessage-deflate", "; server_max_window_bits=8"},
 }
+
+// messageSizes are those of groups 12 and 13, by the last number of a case's
+// id: the size of a message, and of its fragments, if it has any.
+var messageSizes = []struct{ n, cut int }{
+	{16, 0}, {64, 0}, {256, 0}, {1024, 0}, {4096, 0}, {8192, 0}, {16384, 0}, {32768, 0}, {65536, 0}, {131072, 0},
+	{8192, 256}, {16384, 256}, {32768, 256}, {65536, 256}, {131072, 256}, {131072, 1024}, {131072, 4096}, {131072, 32768},
+}
+
+// repeats is how many messages a case has; Autobahn's have a thousand.
+const repeats = 3
 
 const agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-// TestAutobahnCompression is groups 12 and 13: each size of message, whole and
-// in fragments, under each offer.
+// TestAutobahnCompression is groups 12, each kind of data under one offer, and
+// 13, one kind of data under each offer.
 func TestAutobahnCompression(t *testing.T) {
 	_, addr := serve(t, Options{Compress: true, CompressMin: 1, MaxMessage: 256 << 10}, echo)
 	texts := corpora()
-	for _, offer := range offers {
-		t.Run(offer.id, func(t *testing.T) {
+	for i, kind := range []string{"json", "noise", "prose", "html", "hex"} {
+		compressionCases(t, addr, fmt.Sprintf("12.%d", i+1), offers[0].offer, offers[0].answer, texts[kind])
+	}
+	for _, o := range offers {
+		compressionCases(t, addr, o.id, o.offer, o.answer, texts["json"])
+	}
+	for _, o := range []struct{ offer, answer string }{
+		{`x-webkit-deflate-frame, permessage-deflate; client_max_window_bits="12"`, ""},
+		{"permessage-deflate; server_max_window_bits=7, permessage-deflate; wrong, permessage-deflate", ""},
+	} {
+		compressionCases(t, addr, "other offers", o.offer, o.answer, texts["html"])
+	}
+}
+
+func compressionCases(t *testing.T, addr, group, offer, answer, data string) {
+	for i, size := range messageSizes {
+		t.Run(fmt.Sprintf("%s.%d", group, i+1), func(t *testing.T) {
 			t.Parallel()
-			p := dial(t, addr, "Sec-WebSocket-Extensions: "+offer.offer)
-			if got := p.resp.Header.Get("Sec-WebSocket-Extensions"); got != agreed+offer.answer {
-				t.Fatalf("agreed on %q, want %q", got, agreed+offer.answer)
+			p := dial(t, addr, "Sec-WebSocket-Extensions: "+offer)
+			if got := p.resp.Header.Get("Sec-WebSocket-Extensions"); got != agreed+answer {
+				t.Fatalf("agreed on %q, want %q", got, agreed+answer)
 			}
-			for name, corpus := range texts {
-				for _, size := range []struct{ n, cut int }{{0, 0}, {16, 0}, {64, 0}, {256, 0}, {1024, 0}, {4096, 0}, {8192, 0}, {16384, 0},
-					{32768, 0}, {65536, 0}, {131072, 0}, {8192, 256}, {131072, 256}, {131072, 1024}, {131072, 32768}} {
-					s := strings.ToValidUTF8(corpus[:min(size.n, len(corpus))], "")
-					op, want := byte(opText), "text "
-					if name == "noise" {
-						s, op, want = corpus[:min(size.n, len(corpus))], opBinary, "binary "
-					}
-					p.sendPacked(op, s, size.cut)
-					p.wants(want + s)
+			for at := range repeats {
+				s := data[at*size.n%1024:][:size.n-at]
+				op, want := byte(opText), "text "
+				if !utf8.ValidString(s) {
+					op, want = opBinary, "binary "
 				}
+				p.sendPacked(op, s, size.cut)
+				p.wants(want + s)
 			}
+			p.sendPacked(opText, "", 0)
+			p.wants("text ")
 			p.send(closeWith(1000, ""))
 			p.wants("close 1000", "EOF")
 		})

@@ -45,10 +45,16 @@ func (Base) Event(context.Context, *Conn, Event) error { return nil }
 // Disconnect does nothing.
 func (Base) Disconnect(context.Context, *Conn, int) {}
 
-// Message is one message of a client.
+// Message is one message of a client, or for one.
 type Message struct {
 	Text bool // it is UTF-8; else it is binary
 	Data []byte
+
+	// Key, if set, says that only the newest message with that key matters to
+	// a client that is behind, as with a price or a position: it takes the
+	// place of an older one that still waits to be written. Transports may
+	// ignore it. It is not for groups whose clients resume from a history.
+	Key string
 }
 
 // Refused is the error by which Connect refuses a connection with an HTTP

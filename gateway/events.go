@@ -51,6 +51,7 @@ func socketCollectors(s *ws.Stats) []prometheus.Collector {
 		total("refused", "Handshakes refused, by cause.", "busy", s.Busy.Load),
 		total("refused", "Handshakes refused, by cause.", "application", s.Refused.Load),
 	}
+	out = append(out, total("dropped", "Messages dropped for slow clients.", "", s.Dropped), total("conflated", "Messages that a newer one of their key replaced.", "", s.Conflated))
 	for _, cause := range ws.Causes() {
 		out = append(out, total("closed", "WebSockets closed, by cause.", cause.String(), func() uint64 { return s.Closed(cause) }))
 	}

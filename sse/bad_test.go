@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -177,5 +179,44 @@ func TestAHalfCloseIsTheEnd(t *testing.T) {
 	edge.Close(context.Background(), 0)
 	if s := edge.Stats(); s.Left.Load() != 1 || s.Open.Load() != 0 {
 		t.Errorf("%d counted as left, %d open", s.Left.Load(), s.Open.Load())
+	}
+}
+
+func TestOfEventsWithAKeyASlowClientGetsTheNewest(t *testing.T) {
+	for _, version := range []string{"HTTP/1.1", "HTTP/1.0"} { // taken over, and left to net/http
+		t.Run(version, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				edge := new(sse.Server)
+				p := prepared(t, upgrade(&sse.Options{Server: edge}, func(c *sse.Conn) {
+					for i := range 1000 {
+						if err := c.PushKey("price", frame(t, fmt.Sprint(i))); err != nil {
+							t.Error(err)
+						}
+					}
+					c.Push(frame(t, "done"))
+					idle(c)
+				}))
+				nc, r, header := ask(t, p.dial, "GET / "+version)
+				synctest.Wait() // it has not read meanwhile
+				var body io.Reader = r
+				if header.Get("Transfer-Encoding") == "chunked" {
+					body = httputil.NewChunkedReader(r)
+				}
+				events := sse.NewReader(body, nil)
+				var got []string
+				for len(got) == 0 || got[len(got)-1] != "done" {
+					e, err := events.Next()
+					if err != nil {
+						t.Fatalf("after %q: %v", got, err)
+					}
+					got = append(got, e.Data)
+				}
+				if n := len(got); n > 4 || n < 2 || got[n-2] != "999" {
+					t.Errorf("got %q, want the newest and little else", got)
+				}
+				nc.Close()
+				edge.Close(context.WithoutCancel(t.Context()), 0)
+			})
+		})
 	}
 }

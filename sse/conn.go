@@ -48,8 +48,8 @@ type outlet interface {
 	// write writes whole events. It waits until there is place for more.
 	write(events []byte) error
 
-	// push queues a frame and does not wait.
-	push(f Frame) error
+	// push queues a frame, in place of one with its key, and does not wait.
+	push(key string, f Frame) error
 
 	// flush waits until what was pushed is written.
 	flush(ctx context.Context) error
@@ -66,7 +66,7 @@ type outlet interface {
 type never struct{ why error }
 
 func (n never) write([]byte) error          { return n.why }
-func (n never) push(Frame) error            { return n.why }
+func (n never) push(string, Frame) error    { return n.why }
 func (n never) flush(context.Context) error { return n.why }
 func (n never) end([]byte, error)           {}
 func (n never) close(error)                 {}
@@ -160,8 +160,14 @@ func (c *Conn) Write(events []byte) (int, error) {
 // Push queues an event for the client and does not wait. The frame may go to
 // many connections. A client for which more than 1 MiB waits, or that takes
 // nothing for the write timeout, is closed with ErrSlow.
-func (c *Conn) Push(f Frame) error {
-	if err := c.out.push(f); err != nil {
+func (c *Conn) Push(f Frame) error { return c.PushKey("", f) }
+
+// PushKey is Push of an event of which only the newest with its key matters to
+// a client that is behind, as with a price: it takes the place of an older one
+// that still waits to be written. The empty key is none. It is not for events
+// from whose ids clients go on.
+func (c *Conn) PushKey(key string, f Frame) error {
+	if err := c.out.push(key, f); err != nil {
 		return err
 	}
 	c.sent(1, len(f))

@@ -1,6 +1,9 @@
 package sse
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 const (
 	// maxBehind bounds what waits for a client, in bytes: the first frame that
@@ -15,24 +18,47 @@ const (
 // first frame on until there is none.
 type outbox struct {
 	mu      sync.Mutex
-	waiting []Frame
+	waiting []parcel
 	bytes   int
 	busy    bool
 	idle    chan struct{} // closed when nothing waits; nil if nobody wants to know
 }
 
+// parcel is a frame that waits.
+type parcel struct {
+	key   string // empty for none
+	frame Frame
+}
+
 // add reports whether there is place, and whether the caller is to begin
 // emptying.
-func (b *outbox) add(f Frame) (begin, ok bool) {
+func (b *outbox) add(key string, f Frame) (begin, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.replaceLocked(key, f) {
+		return false, true
+	}
 	if b.bytes > maxBehind {
 		return false, false
 	}
-	b.waiting = append(b.waiting, f)
+	b.waiting = append(b.waiting, parcel{key, f})
 	b.bytes += len(f)
 	begin, b.busy = !b.busy, true
 	return begin, true
+}
+
+// replaceLocked puts a frame in the place of one with its key, if one waits.
+func (b *outbox) replaceLocked(key string, f Frame) bool {
+	if key == "" || b.bytes > maxBehind {
+		return false
+	}
+	i := slices.IndexFunc(b.waiting, func(p parcel) bool { return p.key == key })
+	if i < 0 {
+		return false
+	}
+	b.bytes += len(f) - len(b.waiting[i].frame)
+	b.waiting[i].frame = f
+	return true
 }
 
 // take joins what waits, some of it, in the space of what was taken before. It
@@ -43,8 +69,8 @@ func (b *outbox) take(space []byte) []byte {
 	space = space[:0]
 	n := 0
 	for n < len(b.waiting) && len(space) < maxJoin {
-		space = append(space, b.waiting[n].events()...)
-		b.bytes -= len(b.waiting[n])
+		space = append(space, b.waiting[n].frame.events()...)
+		b.bytes -= len(b.waiting[n].frame)
 		n++
 	}
 	if n == 0 {

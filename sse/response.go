@@ -136,11 +136,11 @@ func (s *response) heartbeat() {
 	}
 }
 
-func (s *response) push(f Frame) error {
+func (s *response) push(key string, f Frame) error {
 	if s.c.ctx.Err() != nil {
 		return s.gone()
 	}
-	switch begin, ok := s.box.add(f); {
+	switch begin, ok := s.box.add(key, f); {
 	case !ok:
 		s.c.cancel(ErrSlow)
 		return ErrSlow

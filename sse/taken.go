@@ -56,7 +56,7 @@ func newTaken(c *Conn, w http.ResponseWriter) (outlet, error) {
 		return nil, fmt.Errorf("%w: take over the connection: %w", ErrClosed, err)
 	}
 	t := &taken{c: c, nc: nc}
-	t.out, err = s.pool.Add(nc, &push.ConnOptions{WriteTimeout: c.opts.WriteTimeout, OnClose: t.closed})
+	t.out, err = s.pool.Add(nc, &push.ConnOptions{Policy: push.Conflate, WriteTimeout: c.opts.WriteTimeout, OnClose: t.closed})
 	if err != nil {
 		return nil, errors.Join(errDrained, nc.Close())
 	}
@@ -119,15 +119,15 @@ func (t *taken) cause(reason error) error {
 	return fmt.Errorf("%w: %w", errLeft, reason)
 }
 
-func (t *taken) send(b []byte) error {
+func (t *taken) send(b []byte) error { return t.push("", b) }
+
+func (t *taken) push(key string, f Frame) error {
 	t.last.Store(int64(time.Since(t.c.opts.Server.base)))
-	if err := t.out.Push(b); err != nil {
+	if err := t.out.PushKey(key, f); err != nil {
 		return t.cause(err)
 	}
 	return nil
 }
-
-func (t *taken) push(f Frame) error { return t.send(f) }
 
 func (t *taken) write(events []byte) error {
 	if err := t.send(chunk(events)); err != nil {

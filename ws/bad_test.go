@@ -2,6 +2,7 @@ package ws
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rhubarb-go/rhubarb/channels"
 )
 
 // pipes is a listener whose connections are made by net.Pipe, so that a server
@@ -35,8 +38,8 @@ func (p *pipes) Close() error {
 
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// inBubble serves a server that echoes, and returns how to connect to it.
-func inBubble(t *testing.T, opts Options) (s *Server, connect func() net.Conn) {
+// inBubble serves a server and returns how to connect to it.
+func inBubble(t *testing.T, opts Options, handle func(*Conn)) (s *Server, connect func() net.Conn) {
 	t.Helper()
 	s, err := New(&opts)
 	if err != nil {
@@ -45,7 +48,7 @@ func inBubble(t *testing.T, opts Options) (s *Server, connect func() net.Conn) {
 	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := s.Accept(w, r); err == nil {
-			echo(c)
+			handle(c)
 		}
 	})}
 	served := make(chan error, 1)
@@ -91,7 +94,7 @@ func TestAMessageHasItsTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, connect := inBubble(t, Options{})
+				s, connect := inBubble(t, Options{}, echo)
 				p := newPeer(t, connect())
 				p.shake()
 				heard := hears(p)
@@ -128,7 +131,7 @@ func TestAMessageHasItsTime(t *testing.T) {
 
 func TestAMessageThatIsSlowAndInTimeIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, connect := inBubble(t, Options{})
+		s, connect := inBubble(t, Options{}, echo)
 		p := newPeer(t, connect())
 		p.shake()
 		heard := hears(p)
@@ -151,7 +154,7 @@ func TestAMessageThatIsSlowAndInTimeIsTaken(t *testing.T) {
 
 func TestWhoGoesSilentInAFrameIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, connect := inBubble(t, Options{})
+		s, connect := inBubble(t, Options{}, echo)
 		p := newPeer(t, connect())
 		p.shake()
 		p.write(text("never ends").masked()[:9])
@@ -164,5 +167,56 @@ func TestWhoGoesSilentInAFrameIsDropped(t *testing.T) {
 		if n := s.Stats().Closed(Silent); n != 1 {
 			t.Errorf("%d counted as silent, want 1", n)
 		}
+	})
+}
+
+// flood writes a thousand messages once the client has said something.
+func flood(key string) func(*Conn) {
+	return func(c *Conn) {
+		_, err := c.Read()
+		for i := range 1000 {
+			err = errors.Join(err, c.Write(channels.Message{Text: true, Data: fmt.Appendf(nil, "price %d", i), Key: key}))
+		}
+		if err == nil {
+			echo(c)
+		}
+	}
+}
+
+func TestOfMessagesWithAKeyASlowClientGetsTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, connect := inBubble(t, Options{Queue: 4 << 10}, flood("price"))
+		p := newPeer(t, connect())
+		p.shake()
+		p.send(text("go"))
+		synctest.Wait() // it has not read meanwhile
+		var said string
+		for conflated := s.Stats().Conflated(); conflated < 1000; conflated++ {
+			said = p.said()
+		}
+		if n := s.Stats().Conflated(); said != "text price 999" || n < 900 {
+			t.Errorf("after %d messages were replaced the last is %q, want price 999", n, said)
+		}
+		p.send(text("still here"))
+		p.wants("text still here")
+	})
+}
+
+func TestMessagesAreDroppedAndNotTheClientIfSoWished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, connect := inBubble(t, Options{Queue: 1000, DropMessages: true}, flood("price"))
+		p := newPeer(t, connect())
+		p.shake()
+		p.send(text("go"))
+		synctest.Wait()
+		dropped := s.Stats().Dropped()
+		for range 1000 - int(dropped) {
+			p.wants("text price …")
+		}
+		if dropped < 900 || s.Stats().Closed(Slow) != 0 {
+			t.Errorf("%d messages were dropped and %d clients, want most and none", dropped, s.Stats().Closed(Slow))
+		}
+		p.send(text("still here"))
+		p.wants("text still here")
 	})
 }

@@ -201,7 +201,7 @@ func (c *Conn) Write(m channels.Message) error {
 	if err != nil {
 		return err
 	}
-	return c.send(frame)
+	return c.send(m.Key, frame)
 }
 
 // WriteShared is Write of a message for many connections, which is encoded
@@ -212,7 +212,7 @@ func (c *Conn) WriteShared(s *channels.Shared) error {
 	if err != nil {
 		return err
 	}
-	return c.send(frame)
+	return c.send(s.Key, frame)
 }
 
 // Flush waits until all that was written before is in the kernel's hands. The
@@ -224,8 +224,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) send(frame []byte) error {
-	if err := c.push.Push(frame); err != nil {
+func (c *Conn) send(key string, frame []byte) error {
+	if err := c.push.PushKey(key, frame); err != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return nil

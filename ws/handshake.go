@@ -268,8 +268,12 @@ func (s *Server) add(c *Conn, nc net.Conn) error {
 	if s.closing {
 		return fmt.Errorf("ws: accept: %w", net.ErrClosed)
 	}
+	policy := push.Conflate // without keys as Disconnect
+	if s.opts.DropMessages {
+		policy = push.Drop
+	}
 	var err error
-	c.push, err = s.pool.Add(nc, &push.ConnOptions{Limit: s.opts.Queue, WriteTimeout: s.opts.WriteTimeout, OnClose: c.closed})
+	c.push, err = s.pool.Add(nc, &push.ConnOptions{Limit: s.opts.Queue, Policy: policy, WriteTimeout: s.opts.WriteTimeout, OnClose: c.closed})
 	if err != nil {
 		return fmt.Errorf("ws: accept: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/rhubarb-go/rhubarb/internal/push"
 )
 
 // Options configures a Server. The zero value is ready to use.
@@ -49,8 +51,13 @@ type Options struct {
 	CompressMin int
 
 	// Queue bounds what waits for one client in bytes; at more it is dropped.
-	// Zero means 1 MiB.
+	// Zero means 1 MiB. A message with a Key takes the place of an older one
+	// that waits.
 	Queue int
+
+	// DropMessages has messages dropped, and counted, instead of the client
+	// when Queue bytes wait for it. Keys then do nothing.
+	DropMessages bool
 
 	// WriteTimeout is how long a client may take nothing of what waits before
 	// it is dropped. Zero means 10 seconds.
@@ -115,6 +122,24 @@ type Stats struct {
 	Refused      atomic.Uint64 // refused by the application
 
 	closed [causes]atomic.Uint64
+	pool   *push.Pool // nil in the zero value
+}
+
+// Dropped is how many messages were dropped for slow clients, see
+// [Options].DropMessages.
+func (s *Stats) Dropped() uint64 {
+	if s.pool == nil {
+		return 0
+	}
+	return s.pool.Stats().Dropped
+}
+
+// Conflated is how many messages a newer one of their Key replaced.
+func (s *Stats) Conflated() uint64 {
+	if s.pool == nil {
+		return 0
+	}
+	return s.pool.Stats().Conflated
 }
 
 // Cause says why a connection ended.

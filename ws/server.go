@@ -34,6 +34,7 @@ func New(opts *Options) (*Server, error) {
 		pool: push.New(nil), wheel: push.NewWheel(0), base: time.Now(),
 		empty: make(chan struct{}),
 	}
+	s.stats.pool = s.pool
 	if opts != nil {
 		s.opts = *opts
 	}

@@ -9,9 +9,9 @@ import (
 
 // Consumer handles one connection; each gets a value of its own. Its methods
 // are called one at a time. Their context ends five seconds after the client
-// has gone: what it said before is handled, what takes longer should stop. An
-// error or a panic of one is logged and closes the connection with 1011;
-// Disconnect is called nevertheless.
+// has gone: what it said before is handled, what takes longer should stop. A
+// [Closed] error closes the connection with its code; any other one, and a
+// panic, is logged and closes it with 1011. Disconnect is called nevertheless.
 type Consumer interface {
 	// Connect is called first. It may join groups, and calls [Conn.Accept]
 	// for a subprotocol of its own; otherwise the connection is accepted when
@@ -57,6 +57,18 @@ type Message struct {
 	Key string
 }
 
+// closeInvalid is for what is not what it should be. RFC 6455, 7.4.1.
+const closeInvalid = 1007
+
+// JSON reads a message that should be JSON. The error closes the connection of
+// a consumer that returns it with 1007.
+func (m Message) JSON(into any) error {
+	if err := json.Unmarshal(m.Data, into); err != nil {
+		return fmt.Errorf("channels: read a message: %w: %w", err, &Closed{Code: closeInvalid, Reason: "the message is not the JSON that is expected"})
+	}
+	return nil
+}
+
 // Refused is the error by which Connect refuses a connection with an HTTP
 // status, 403 if it is zero.
 type Refused struct {
@@ -91,7 +103,8 @@ type Transport interface {
 	Close(code int, reason string) error
 }
 
-// Closed is the error of a connection that the client has ended.
+// Closed is the error of a connection that the client has ended, or that a
+// consumer ends with a code that may be sent.
 type Closed struct {
 	Code   int // as in RFC 6455, 7.4; 1005 if it gave none, 1006 if it just went
 	Reason string

@@ -132,7 +132,7 @@ func (s *Session) connect() bool {
 	case s.conn.accepted:
 		s.fail("connect", err)
 		s.cancel()
-		s.disconnect(closeError)
+		s.disconnect(codeOfEnd(err))
 	case errors.As(err, &refused):
 		s.conn.t.Refuse(refused.status(), refused.Reason)
 	default:
@@ -166,6 +166,15 @@ func codeOf(err error) int {
 		return closed.Code
 	}
 	return closeGone
+}
+
+// codeOfEnd is the close code of a connection that a consumer's error ended.
+func codeOfEnd(err error) int {
+	var closed *Closed
+	if errors.As(err, &closed) {
+		return closed.Code
+	}
+	return closeError
 }
 
 // take has a message handled, after those before it.
@@ -242,6 +251,10 @@ func (s *Session) fail(what string, err error) {
 	s.conn.failed = true
 	if s.ctx.Err() != nil { // the client has gone, which is why
 		return
+	}
+	var closed *Closed
+	if errors.As(err, &closed) && s.conn.t.Close(closed.Code, closed.Reason) == nil {
+		return // it is the client's fault, or the end
 	}
 	s.hub().stats.Failed.Add(1)
 	s.hub().log.Warn("connection failed", "in", what, "channel", s.conn.Channel(), "err", err)

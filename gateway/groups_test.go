@@ -7,12 +7,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/engine/memengine"
 	"github.com/rhubarb-go/rhubarb/gateway"
 	"github.com/rhubarb-go/rhubarb/sse"
+	"github.com/rhubarb-go/rhubarb/worker"
 )
 
 // openGroups serves groups whose names begin with "chat.".
@@ -121,5 +124,38 @@ func TestBadGroupRequests(t *testing.T) {
 	plain := open(t, gateway.Options{})
 	if res := plain.do("POST", "/groups/chat.x", `{"type": "x"}`); res.StatusCode != http.StatusNotFound {
 		t.Errorf("without a hub: got %d", res.StatusCode)
+	}
+}
+
+// TestATaskTellsAGroup sends from inside a task, in whatever process it runs,
+// with nothing but the engine.
+func TestATaskTellsAGroup(t *testing.T) {
+	s, _ := openGroups(t)
+	notify := rhubarb.Define("notify", func(ctx context.Context, text string) (rhubarb.None, error) {
+		e, err := channels.NewEvent("chat.message", map[string]string{"message": text})
+		if err != nil {
+			return rhubarb.None{}, err
+		}
+		return rhubarb.None{}, channels.GroupSend(ctx, s.app.Engines().Layer, "chat.garden", e)
+	})
+	w, err := worker.New(s.app, []rhubarb.Runnable{notify}, &worker.Options{Grace: time.Millisecond, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var run sync.WaitGroup
+	defer run.Wait()
+	defer stop()
+	run.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("worker: %v", err)
+		}
+	})
+	browser := s.follow("/groups/chat.garden/events")
+	if _, err := notify.Delay(t.Context(), s.app, "from a task"); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := browser.Next(); err != nil || e.Data != `{"message":"from a task","type":"chat.message"}` {
+		t.Errorf("heard %+v, %v", e, err)
 	}
 }

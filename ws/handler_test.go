@@ -114,8 +114,14 @@ func (chat) Connect(ctx context.Context, c *channels.Conn) error {
 
 func (chat) Receive(ctx context.Context, c *channels.Conn, m channels.Message) error {
 	var s said
-	if err := json.Unmarshal(m.Data, &s); err != nil {
+	if err := m.JSON(&s); err != nil {
 		return err
+	}
+	if s.Message == "fail" {
+		return io.ErrUnexpectedEOF
+	}
+	if s.Message == "out" {
+		return &channels.Closed{Code: 4003, Reason: "out you go"}
 	}
 	e, err := channels.NewEvent("chat.message", s)
 	if err != nil {
@@ -147,14 +153,22 @@ func TestAChat(t *testing.T) {
 	if code := <-left; code != 4001 {
 		t.Errorf("disconnected with %d, want 4001", code)
 	}
-	say(t, ann, `not JSON`) // the consumer fails
 	hears(t, ann, `{"message":"from a task"}`)
-	_, _, err = ann.Read(t.Context())
-	if websocket.CloseStatus(err) != websocket.StatusInternalError {
-		t.Errorf("closed with %v, want 1011", err)
+	for _, end := range []struct {
+		say  string
+		code websocket.StatusCode
+	}{{`not JSON`, 1007}, {`{"message":"out"}`, 4003}, {`{"message":"fail"}`, 1011}} {
+		c := connect(t, s.url)
+		say(t, c, end.say)
+		if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != end.code {
+			t.Errorf("%s: closed with %v, want %d", end.say, err, end.code)
+		}
+		if code := <-left; code != int(end.code) {
+			t.Errorf("%s: disconnected with %d, want %d", end.say, code, end.code)
+		}
 	}
-	if code := <-left; code != 1011 {
-		t.Errorf("disconnected with %d, want 1011", code)
+	if n := s.hub.Stats().Failed.Load(); n != 1 {
+		t.Errorf("%d consumers have failed, want 1", n)
 	}
 }
 

@@ -50,6 +50,7 @@ func (s *site) follow(path string) *sse.Reader {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	req.Header.Set("Accept", "text/event-stream") // as an EventSource does
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		s.t.Fatal(err)

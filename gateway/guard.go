@@ -40,6 +40,9 @@ func (g *Gateway) guard(rt route) http.Handler {
 				r = known
 			}
 		}
+		if ok && g.later(count, r, p) {
+			return
+		}
 		if ok {
 			if p.Status == http.StatusMethodNotAllowed {
 				count.Header().Set("Allow", methods)

@@ -64,7 +64,7 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 	first, err := l.join(r.Context(), from)
 	if err != nil {
 		l.leave()
-		g.comeBack(w, r, err)
+		g.fail(w, r, err)
 		return
 	}
 	opts := g.streamOptions(r)
@@ -81,42 +81,19 @@ func (g *Gateway) listen(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// newcomerWait bounds what somebody new to a group waits for the engine before
-// there is an answer.
-const newcomerWait = 2 * time.Second
-
-// join has a newcomer listen before it is told so. It returns where that is.
-// Others are gone on with when there is a connection.
-func (l *listener) join(ctx context.Context, from channels.Replay) (engine.Position, error) {
+// join has a newcomer listen before they are told so, and returns where they
+// are. Others are told what they missed when there is a connection.
+func (l *listener) join(ctx context.Context, from channels.Replay) (first engine.Position, err error) {
 	if from.After != "" || from.Last > 0 {
 		l.from = &from
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, newcomerWait)
+	ctx, cancel := context.WithTimeout(ctx, joinWait)
 	defer cancel()
-	first, err := l.g.whereNew(ctx, l.group, &from)
-	if err == nil {
-		err = l.ch.Resume(ctx, l.group, lines, l, from)
+	if first, err = l.g.whereNew(ctx, l.group, &from); err != nil {
+		return "", err
 	}
-	return first, err
-}
-
-// awayRetry is when an event stream should come back that the engine did not
-// answer for; up to twice that.
-const awayRetry = time.Second
-
-// comeBack answers an event stream that cannot be served. If that is the
-// engine's fault it is told to come back: at any status but 200 an EventSource
-// would give up for good.
-func (g *Gateway) comeBack(w http.ResponseWriter, r *http.Request, err error) {
-	var p problem
-	if errors.As(err, &p) {
-		g.fail(w, r, err)
-		return
-	}
-	g.log.Warn("an event stream has to come back", "path", r.URL.Path, "err", err)
-	opts := g.streamOptions(r)
-	sse.Busy(w, r, awayRetry, &opts)
+	return first, l.ch.Resume(ctx, l.group, lines, l, from)
 }
 
 // whereNew has a newcomer to a group with a history, who wants nothing old, go

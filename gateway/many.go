@@ -42,7 +42,7 @@ func (g *Gateway) followMany(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := m.join(r.Context()); err != nil {
 		m.leave()
-		g.comeBack(w, r, err)
+		g.fail(w, r, err)
 		return
 	}
 	opts := g.streamOptions(r)
@@ -132,7 +132,9 @@ func (m *many) locate(r *http.Request) error {
 	case id == "":
 		m.at = make(vector, len(m.sources))
 	case strings.HasPrefix(id, handleMark):
-		m.at, err = readHandle(r.Context(), m.g.app.Engines().Streams, id, m.sources)
+		ctx, cancel := context.WithTimeout(r.Context(), joinWait)
+		defer cancel()
+		m.at, err = readHandle(ctx, m.g.app.Engines().Streams, id, m.sources)
 	default:
 		m.at, _ = readVector(id, m.sources) // what is none is as foreign as one that is kept no more
 	}
@@ -167,7 +169,7 @@ func (m *many) attach(ctx context.Context) {
 // join has the groups' events come, from where the client was. What a group
 // does not keep comes from now on.
 func (m *many) join(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, newcomerWait)
+	ctx, cancel := context.WithTimeout(ctx, joinWait)
 	defer cancel()
 	for i, s := range m.sources {
 		if s.group == "" {

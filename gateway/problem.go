@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ type problem struct {
 	Status int          `json:"status"`
 	Detail string       `json:"detail"`
 	Errors []FieldError `json:"errors,omitempty"`
+
+	after int // seconds after which to try again; zero says nothing
 }
 
 func (p problem) Error() string { return p.Detail }
@@ -22,6 +25,9 @@ func fields(status int, errs ...FieldError) problem {
 }
 
 func (p problem) write(w http.ResponseWriter) {
+	if p.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.after))
+	}
 	p.Title = http.StatusText(p.Status)
 	p.Detail = strings.ToValidUTF8(p.Detail, "\uFFFD")
 	writeJSON(w, "application/problem+json", p.Status, p)

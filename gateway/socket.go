@@ -118,7 +118,7 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 // follow accepts the connection. A newcomer to a group with a history is told
 // where that is, if it speaks our subprotocol.
 func (s *socket) follow(ctx context.Context, c *channels.Conn, from channels.Replay) error {
-	soon, cancel := context.WithTimeout(ctx, newcomerWait)
+	soon, cancel := context.WithTimeout(ctx, joinWait)
 	first, err := s.g.whereNew(soon, s.group, &from)
 	cancel()
 	if err != nil {

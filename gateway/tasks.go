@@ -190,14 +190,14 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, engine.ErrLimit):
 		p = problem{Status: http.StatusRequestEntityTooLarge, Detail: plain(err)}
 	case errors.Is(err, engine.ErrFull):
-		w.Header().Set("Retry-After", "30")
-		p = problem{Status: http.StatusInsufficientStorage, Detail: plain(err)}
+		p = problem{Status: http.StatusInsufficientStorage, Detail: plain(err), after: 30}
 	default:
 		g.log.Error("engine failed", "path", r.URL.Path, "err", err)
-		w.Header().Set("Retry-After", "2")
-		p = problem{Status: http.StatusServiceUnavailable, Detail: "the engine did not answer, try again: " + plain(err)}
+		p = problem{Status: http.StatusServiceUnavailable, after: 2, Detail: "the engine did not answer, try again: " + plain(err)}
 	}
-	p.write(w)
+	if !g.later(w, r, p) {
+		p.write(w)
+	}
 }
 
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "rhubarb: ") }

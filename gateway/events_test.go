@@ -130,3 +130,18 @@ func TestStreamIsNotForOtherSites(t *testing.T) {
 		t.Errorf("an allowed site: got %d, %q", res.StatusCode, got)
 	}
 }
+
+func TestHEADHasTheHeadersOfAStreamAndOpensNone(t *testing.T) {
+	s, _ := openGroups(t)
+	for _, path := range []string{"/tasks/nobody-called-it/events", "/groups/chat.garden/events", "/events?group=chat.garden&task=nobody-called-it"} {
+		res := s.do("HEAD", path, "")
+		for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"} {
+			if got := res.Header.Get(name); res.StatusCode != http.StatusOK || got != want {
+				t.Errorf("%s: got %d with %s: %q, want 200 and %q", path, res.StatusCode, name, got, want)
+			}
+		}
+	}
+	if numbers := s.do("GET", "/metrics", "").body; !strings.Contains(numbers, "\nrhubarb_sse_opened_total 0\n") {
+		t.Errorf("streams were opened:\n%s", numbers)
+	}
+}

@@ -23,11 +23,18 @@ func Find(t testing.TB, names ...string) string {
 			return path
 		}
 	}
-	if os.Getenv("RHUBARB_REQUIRE_SERVERS") == "1" {
-		t.Fatalf("none of %v is installed: run scripts/setup", names)
-	}
-	t.Skipf("none of %v is installed", names)
+	Lack(t, fmt.Sprintf("none of %v is installed: run scripts/setup", names))
 	return ""
+}
+
+// Lack ends a test for want of something: it is skipped, or fails where all
+// must be there.
+func Lack(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("RHUBARB_REQUIRE_SERVERS") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
 }
 
 // Process is a program that runs. Its methods are for one goroutine at a time.

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,7 +37,14 @@ func (s suite) Run() int {
 	return code
 }
 
+// atOnce is how many tests run at once, unless -parallel says otherwise. Nearly
+// all they do is wait for somebody to come back.
+const atOnce = "6"
+
 func (s suite) run() (code int, err error) {
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		return 0, err
+	}
 	dir, err := os.MkdirTemp("", "rhubarb-edge")
 	if err != nil {
 		return 0, err

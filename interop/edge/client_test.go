@@ -22,17 +22,17 @@ import (
 
 // line is what a client met, see clients/follow.js.
 type line struct {
-	Open bool   `json:"open"`
-	Lost string `json:"lost"`
-	Over string `json:"over"`
+	Open bool   `json:"open,omitempty"`
+	Lost string `json:"lost,omitempty"`
+	Over string `json:"over,omitempty"`
 
-	ID    string          `json:"id"`
-	Event string          `json:"event"`
-	Gap   bool            `json:"gap"` // over WebSocket
-	Data  json.RawMessage `json:"data"`
+	ID    string          `json:"id,omitempty"`
+	Event string          `json:"event,omitempty"`
+	Gap   bool            `json:"gap,omitempty"` // over WebSocket
+	Data  json.RawMessage `json:"data,omitempty"`
 
-	Code   int    `json:"code"` // of a WebSocket that was closed
-	Reason string `json:"reason"`
+	Code   int    `json:"code,omitempty"` // of a WebSocket that was closed
+	Reason string `json:"reason,omitempty"`
 }
 
 // number is what a test has sent: alone in a task's stream, in a group's event
@@ -102,7 +102,8 @@ func (c *client) await(n int, what string, is func(line) bool) line {
 func told(lines []line) string {
 	var b strings.Builder
 	for _, l := range lines {
-		fmt.Fprintf(&b, "%+v data %s\n", l, l.Data)
+		raw, err := json.Marshal(l)
+		fmt.Fprintln(&b, string(raw), err)
 	}
 	return b.String()
 }

@@ -93,9 +93,7 @@ func TestGroupIsHeardByAllThroughCutsAndDeploys(t *testing.T) {
 		}
 
 		if e.deploy != nil {
-			e.deploy()
-			say(byHTTP)
-			say(byHTTP)
+			e.deploy(func() { say(byHTTP) })
 		}
 		for _, c := range f.sockets {
 			l := c.await(1, "1012", func(l line) bool { return l.Code == 1012 })

@@ -20,7 +20,11 @@ type edge struct {
 	url     string
 	sockets bool   // WebSockets get through
 	cut     func() // breaks every connection in the middle
-	deploy  func() // restarts every process of the site, one after the other; nil where nobody could do that unnoticed
+
+	// deploy restarts every process of the site, one after the other, and calls
+	// then whenever clients must be able to come back: while one of two is
+	// away, and after the last. It is nil where a deploy could not go unnoticed.
+	deploy func(then func())
 }
 
 // ways are the ways to a site.
@@ -92,7 +96,7 @@ func direct(t *testing.T) *edge {
 	return &edge{
 		url: "http://" + s.addr, sockets: true,
 		cut:    func() { kill(t, s.Process); s.start() },
-		deploy: func() { s.stop(); s.start() },
+		deploy: func(then func()) { s.stop(); s.start(); then() },
 	}
 }
 
@@ -105,12 +109,14 @@ func kill(t *testing.T, p *interop.Process) {
 }
 
 // rolling restarts processes one by one.
-func rolling(servers ...*server) func() {
-	return func() {
+func rolling(servers ...*server) func(func()) {
+	return func(then func()) {
 		for _, s := range servers {
 			s.stop()
+			then()
 			s.start()
 		}
+		then()
 	}
 }
 

@@ -103,7 +103,10 @@ func told(lines []line) string {
 	var b strings.Builder
 	for _, l := range lines {
 		raw, err := json.Marshal(l)
-		fmt.Fprintln(&b, string(raw), err)
+		if err != nil {
+			raw = []byte(err.Error())
+		}
+		fmt.Fprintf(&b, "%s\n", raw)
 	}
 	return b.String()
 }

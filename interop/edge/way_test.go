@@ -207,29 +207,25 @@ func runNginx(t *testing.T, site string) *edge {
 			t.Error(err)
 		}
 	})
-	return &edge{url: "http://" + addr, cut: func() {
-		for _, pid := range children(t, p.PID()) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
-		}
-	}}
+	return &edge{url: "http://" + addr, cut: func() { killChildren(t, p) }}
 }
 
-func children(t *testing.T, pid int) (all []int) {
+// killChildren kills a process's workers, of which there must be some.
+func killChildren(t *testing.T, p *interop.Process) {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		t.Fatal(err)
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.PID()))
+	if err != nil || len(raw) == 0 {
+		t.Fatalf("the workers are %q, %v", raw, err)
 	}
 	for s := range strings.FieldsSeq(string(raw)) {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
+		pid, err := strconv.Atoi(s)
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		all = append(all, n)
+		if err != nil {
+			t.Error(err)
+		}
 	}
-	return all
 }
 
 // runHaproxy runs it until the test ends. A cut kills it and starts it again.
@@ -245,23 +241,12 @@ func runHaproxy(t *testing.T, text string) *edge {
 		}
 	}
 	start()
-	t.Cleanup(func() {
-		// haproxy ends by SIGTERM with 143, as shells count signals.
-		if err := p.Stop(); err != nil && !strings.Contains(err.Error(), "exit status 143") {
-			t.Error(err)
-		}
-	})
-	return &edge{url: "http://" + addr, cut: func() {
-		for _, pid := range children(t, p.PID()) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
-		}
-		if p.Stop() == nil {
-			t.Error("haproxy does not miss its worker")
-		}
-		start()
-	}}
+	stop := func() {
+		killChildren(t, p)
+		_ = p.Stop() // it ends as its worker did, or by the signal
+	}
+	t.Cleanup(stop)
+	return &edge{url: "http://" + addr, cut: func() { stop(); start() }}
 }
 
 func write(t *testing.T, name, text string) {

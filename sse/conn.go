@@ -92,6 +92,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, erro
 func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	o.setDefaults()
 	c := &Conn{opts: *o}
+	c.mu.Lock() // so that what ends it waits until it has begun
+	defer c.mu.Unlock()
 	if !o.Server.add(c) {
 		o.busy(w, r, o.Server.busyRetry())
 		o.refused(ErrBusy)
@@ -106,8 +108,6 @@ func (o *Options) begin(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 		c.ctx, c.cancel = context.WithCancelCause(r.Context())
 	}
 	o.count(func(s *Stats) { s.Opened.Add(1); s.Open.Add(1) })
-	c.mu.Lock() // so that what ends it waits until it has begun
-	defer c.mu.Unlock()
 	var err error
 	if take {
 		c.out, err = newTaken(c, w)

@@ -105,3 +105,25 @@ func TestThousandsComeAndGoAndNothingIsLeft(t *testing.T) {
 	}
 	edge.Close(context.Background(), 0)
 }
+
+// A request that has ended already must not meet a connection that has not
+// begun: nobody recovers the panic of a goroutine of its context.
+func TestARequestThatHasEndedAlready(t *testing.T) {
+	edge := &sse.Server{}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	dial := edgeOf(t, edge, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrade(&sse.Options{Server: edge}, idle).ServeHTTP(w, r.WithContext(ended))
+	}))
+	for range 300 {
+		nc, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, nc) // until the server closes it
+		nc.Close()
+	}
+}

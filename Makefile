@@ -1,6 +1,6 @@
 # Each target is a short script in scripts/; run that for its arguments.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint fuzz bench
+.PHONY: help setup demo test unit lint fuzz bench js
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ lint: ## gofmt, go vet, staticcheck
 
 fuzz: ## every fuzz target for FUZZTIME=3s
 	@scripts/fuzz
+
+js: setup ## build browser/dist from its source
+	@npm run --prefix browser --silent build
 
 bench: setup ## measure beside asynq on a local Redis
 	@scripts/bench

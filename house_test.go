@@ -86,7 +86,7 @@ func TestPackagesLookForLeaks(t *testing.T) {
 var machinePath = regexp.MustCompile(`(?:^|[\s"'=(` + "`" + `])/(?:work|home|root|Users)/`)
 
 func TestNothingNamesAMachine(t *testing.T) {
-	kinds := []string{".go", ".mod", ".md", ".sh", ".py", ".html", ".css", ".js", ".json", ".yml", ".yaml", ""}
+	kinds := []string{".go", ".mod", ".md", ".sh", ".py", ".html", ".css", ".js", ".ts", ".json", ".yml", ".yaml", ""}
 	walk(t, func(name string, d fs.DirEntry) {
 		if d.IsDir() || !slices.Contains(kinds, filepath.Ext(name)) {
 			return

@@ -18,7 +18,7 @@ const engines = "engine/memengine engine/natsengine engine/embedded engine/redis
 
 // portable is all that an application is made of, and no engine.
 const portable = "engine internal/celery internal/push event control channels stream . " +
-	"canvas worker beat ws sse view/* gateway gateway/auth dashboard"
+	"canvas worker beat ws sse view/* browser gateway gateway/auth dashboard"
 
 // layers goes from the bottom to the top: see the layering in docs/design.md.
 // Imports point up in this table and so down in the program. Tests are free.
@@ -43,8 +43,8 @@ var layers = []layer{
 	{"sse", "engine internal/push stream"},
 	{"view/*", "engine internal/push stream sse"},
 
-	{"gateway/auth", ""},
-	{"gateway", "engine internal/celery stream channels . sse ws view/* gateway/auth"},
+	{"browser gateway/auth", ""},
+	{"gateway", "engine internal/celery stream channels . sse ws view/* browser gateway/auth"},
 	{"dashboard", "engine event control stream . sse"},
 
 	{"rhubarbtest", "engine engine/memengine internal/celery stream . worker"},

@@ -13,6 +13,7 @@
 //	POST /tickets               a permission for one thing, for a URL
 //	POST /users/{user}/kick     end a user's connections
 //	GET  /events?task=&group=   several of both, as one event stream
+//	GET  /rhubarb.js            the client for browsers, of package browser
 //	GET  /openapi.json          all of this, with a schema per task
 //	GET  /healthz, /readyz      alive; able to work
 //	GET  /metrics               Prometheus

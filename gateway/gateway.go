@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/browser"
 	"github.com/rhubarb-go/rhubarb/channels"
 	"github.com/rhubarb-go/rhubarb/gateway/auth"
 	"github.com/rhubarb-go/rhubarb/sse"
@@ -268,6 +269,7 @@ func (g *Gateway) routes() {
 		{path: "/tasks/{id}/revoke", by: post(g.revoke), needs: stream},
 		{path: "/events", raw: true, by: get(g.followMany)},
 		{path: "/openapi.json", by: get(g.document)},
+		{path: "/rhubarb.js", open: true, by: get(browser.Handler().ServeHTTP)},
 		{path: "/metrics", admin: true, by: get(g.metrics.handler().ServeHTTP)},
 		{path: "/healthz", open: true, by: get(g.health)},
 		{path: "/readyz", open: true, by: get(g.ready)},

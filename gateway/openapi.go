@@ -32,6 +32,7 @@ func (g *Gateway) describe() ([]byte, error) {
 		"/tasks/{id}/revoke": object{"post": revokeOperation(), "parameters": []any{ref("parameters", "id")}},
 		"/events":            object{"get": manyOperation()},
 		"/openapi.json":      object{"get": plainOperation("This document.", "application/json")},
+		"/rhubarb.js":        object{"get": plainOperation("The client for browsers, a JavaScript module.", "text/javascript")},
 		"/metrics":           object{"get": plainOperation("Prometheus metrics.", "text/plain")},
 		"/healthz":           object{"get": healthOperation("Whether the process answers.")},
 		"/readyz":            object{"get": healthOperation("Whether a call would go through now.")},
@@ -77,7 +78,7 @@ func (g *Gateway) describe() ([]byte, error) {
 	if g.opts.Token != "" || g.opts.Auth != nil {
 		doc["components"].(object)["securitySchemes"] = object{"token": object{"type": "http", "scheme": "bearer"}}
 		doc["security"] = []any{object{"token": []string{}}}
-		for _, path := range []string{"/healthz", "/readyz"} {
+		for _, path := range []string{"/healthz", "/readyz", "/rhubarb.js"} {
 			paths[path].(object)["get"].(object)["security"] = []any{}
 		}
 	}

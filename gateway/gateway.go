@@ -288,7 +288,7 @@ func (g *Gateway) routes() {
 		all = append(all,
 			route{path: "/groups/{group}", by: group, needs: may},
 			route{path: "/groups/{group}/events", raw: true, by: get(g.listen), needs: may},
-			route{path: "/groups/{group}/ws", raw: true, by: get(sockets.ServeHTTP), needs: may})
+			route{path: "/groups/{group}/ws", raw: true, by: get(g.ofGroup(sockets)), needs: may})
 	}
 	for _, rt := range all {
 		g.mux.Handle(g.opts.Prefix+rt.path, g.guard(rt))

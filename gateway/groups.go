@@ -20,6 +20,18 @@ func (g *Gateway) group(r *http.Request) (string, error) {
 	return name, g.checkGroup(name)
 }
 
+// ofGroup answers for a group that is not open, also what is no handshake: a
+// page cannot see why one was refused, and asks again plainly.
+func (g *Gateway) ofGroup(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, err := g.group(r); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}
+}
+
 func (g *Gateway) checkGroup(name string) error {
 	if err := engine.CheckGroup(name); err != nil {
 		return problem{Status: http.StatusBadRequest, Detail: err.Error()}

@@ -44,6 +44,9 @@ func (g *Gateway) guard(rt route) http.Handler {
 			return
 		}
 		if ok {
+			if rt.raw { // so that the page sees why
+				g.share(count, r, methods)
+			}
 			if p.Status == http.StatusMethodNotAllowed {
 				count.Header().Set("Allow", methods)
 			}

@@ -39,6 +39,12 @@ type envelope struct {
 	Data json.RawMessage `json:"data"`
 }
 
+// complaint says what is wrong with a client's message: the nth, counted from 1.
+type complaint struct {
+	Error string `json:"error"`
+	N     int    `json:"n,omitempty"`
+}
+
 func relay(wrap func(channels.Event, json.RawMessage) any, gap string) *channels.Relay {
 	r := channels.NewRelay(func(e channels.Event) (channels.Message, error) {
 		raw, err := e.JSON()
@@ -80,6 +86,9 @@ type socket struct {
 	who   caller
 	group string
 
+	numbered bool // speaks our subprotocol
+	received int  // messages of the client
+
 	leave  func()
 	expiry *time.Timer
 }
@@ -89,10 +98,8 @@ func (s *socket) Connect(ctx context.Context, c *channels.Conn) error {
 	r := c.Request()
 	var from channels.Replay
 	var err error
-	s.who = callerOf(r)
-	if s.group, err = s.g.group(r); err == nil {
-		from, err = replayOf(r)
-	}
+	s.who, s.group, s.numbered = callerOf(r), r.PathValue("group"), offers(r)
+	from, err = replayOf(r)
 	if err == nil {
 		var p *seat
 		if p, err = s.g.enter(r); err == nil {
@@ -125,7 +132,7 @@ func (s *socket) follow(ctx context.Context, c *channels.Conn, from channels.Rep
 		s.g.log.Warn("a WebSocket has to come back", "group", s.group, "err", err)
 		return &channels.Refused{Status: http.StatusServiceUnavailable, Reason: "the engine did not answer, try again"}
 	}
-	if !offers(c.Request()) {
+	if !s.numbered {
 		return c.Resume(ctx, s.group, bareEvents, from)
 	}
 	if err := c.Accept(""); err != nil {
@@ -150,6 +157,7 @@ func refused(err error) error {
 
 // Receive sends what the client says to the group.
 func (s *socket) Receive(ctx context.Context, c *channels.Conn, m channels.Message) error {
+	s.received++
 	err := s.who.may(auth.WriteGroup, s.group)
 	var e channels.Event
 	if err == nil {
@@ -160,7 +168,11 @@ func (s *socket) Receive(ctx context.Context, c *channels.Conn, m channels.Messa
 	}
 	var p problem
 	if errors.As(err, &p) {
-		return c.WriteJSON(ctx, map[string]string{"error": p.Detail})
+		said := complaint{Error: p.Detail}
+		if s.numbered {
+			said.N = s.received
+		}
+		return c.WriteJSON(ctx, said)
 	}
 	return err
 }

@@ -131,6 +131,39 @@ func TestAClientGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestAComplaintSaysOfWhichMessage(t *testing.T) {
+	s, _ := openGroups(t)
+	c := s.socket("/groups/chat.garden/ws", "rhubarb.v1")
+	s.say(c, hello)
+	s.hears(c, `{"data":`+hello+`}`)
+	s.say(c, `{}`)
+	s.hears(c, `{"error":"type must be text: want {\"type\": \"chat.message\", …}","n":2}`)
+}
+
+// A browser does not show why a handshake failed, so that a page asks again
+// plainly.
+func TestAPlainRequestTellsWhyAHandshakeIsRefused(t *testing.T) {
+	s, _ := openGroups(t, func(o *gateway.Options) {
+		o.Origins, o.Token = []string{"https://app.example.org"}, "sesame"
+	})
+	for path, status := range map[string]int{
+		"/groups/chat.garden/ws":                     http.StatusUnauthorized,
+		"/groups/secret/ws?access_token=sesame":      http.StatusNotFound,
+		"/groups/secret/events?access_token=sesame":  http.StatusNotFound,
+		"/groups/chat.garden/events":                 http.StatusUnauthorized,
+		"/groups/chat.garden/ws?access_token=sesame": http.StatusUpgradeRequired,
+	} {
+		res := s.do("GET", path, "", "Origin", "https://app.example.org")
+		shared := res.Header.Get("Access-Control-Allow-Origin") == "https://app.example.org"
+		if res.StatusCode != status || !shared && status != http.StatusUpgradeRequired {
+			t.Errorf("%s: got %d, readable for the page: %v, want %d and true", path, res.StatusCode, shared, status)
+		}
+		if vary := res.Header.Values("Vary"); shared && len(vary) != 1 {
+			t.Errorf("%s: Vary is %q", path, vary)
+		}
+	}
+}
+
 func TestAStreamOverWebSocket(t *testing.T) {
 	s := open(t, gateway.Options{Tasks: all})
 	s.work()

@@ -195,9 +195,13 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		g.log.Error("engine failed", "path", r.URL.Path, "err", err)
 		p = problem{Status: http.StatusServiceUnavailable, after: 2, Detail: "the engine did not answer, try again: " + plain(err)}
 	}
-	if !g.later(w, r, p) {
-		p.write(w)
+	if g.later(w, r, p) {
+		return
 	}
+	if w.Header().Get("Vary") == "" { // of a stream, that does this itself
+		g.share(w, r, "")
+	}
+	p.write(w)
 }
 
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "rhubarb: ") }

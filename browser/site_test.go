@@ -28,9 +28,9 @@ import (
 
 var silent = slog.New(slog.DiscardHandler)
 
-// page is where rhubarb.js is tried. Whether it is seen is for the test to say:
+// blank is where rhubarb.js is tried. Whether it is seen is for the test to say:
 // of several tabs a browser shows one.
-const page = `<!doctype html><script>
+const blank = `<!doctype html><script>
 Object.defineProperty(document, "hidden", {get: () => !!window.unseen})
 function see(seen) { window.unseen = !seen; document.dispatchEvent(new Event("visibilitychange")) }
 </script><script type="module">
@@ -41,11 +41,13 @@ window.rhubarb = rhubarb
 // site is a gateway on an engine in memory, behind a server that notes what it
 // is asked and can cut its connections.
 type site struct {
-	t    *testing.T
-	url  string
-	app  *rhubarb.App
-	mux  *http.ServeMux
-	away atomic.Bool // event streams and WebSockets are answered with 503
+	t   *testing.T
+	url string
+	app *rhubarb.App
+	mux *http.ServeMux
+
+	token string      // the operator's, if there is one
+	away  atomic.Bool // event streams and WebSockets are answered with 503
 
 	mu    sync.Mutex
 	asked []string // paths and queries
@@ -77,7 +79,7 @@ func serve(t *testing.T, more ...func(*gateway.Options)) *site {
 	s.mux.Handle("/", g)
 	s.mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = io.WriteString(w, page)
+		_, _ = io.WriteString(w, blank)
 	})
 	srv := httptest.NewUnstartedServer(s)
 	srv.Listener = &noting{srv.Listener, s}
@@ -86,6 +88,14 @@ func serve(t *testing.T, more ...func(*gateway.Options)) *site {
 	t.Cleanup(func() { g.Drain(context.Background(), 0) })
 	s.url = srv.URL
 	return s
+}
+
+// serveOther opens another site.
+func serveOther(t *testing.T, h http.Handler) (origin string) {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 func hubOn(t *testing.T, e engine.Layer) *channels.Hub {
@@ -162,14 +172,9 @@ var gauges = regexp.MustCompile(`(?m)^rhubarb_(?:sse|ws)_connections (\d+)$`)
 // open is how many event streams and WebSockets there are now.
 func (s *site) open() (n int) {
 	s.t.Helper()
-	res, err := http.Get(s.url + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		s.t.Fatal(err)
+	status, raw := s.do(http.MethodGet, "/metrics", nil)
+	if status != http.StatusOK {
+		s.t.Fatalf("metrics: %d %s", status, raw)
 	}
 	for _, m := range gauges.FindAllSubmatch(raw, -1) {
 		var some int
@@ -221,15 +226,31 @@ func (s *site) sayIn(group string, texts ...string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		res, err := http.Post(s.url+"/groups/"+group, "application/json", bytes.NewReader(body))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.StatusCode != http.StatusAccepted {
-			s.t.Fatalf("say %s: %s", text, res.Status)
+		if status, raw := s.do(http.MethodPost, "/groups/"+group, body); status != http.StatusAccepted {
+			s.t.Fatalf("say %s: %d %s", text, status, raw)
 		}
 	}
+}
+
+// do asks the site something, on a connection of its own: others may be cut.
+func (s *site) do(method, path string, body []byte) (status int, answer []byte) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Close = true
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if answer, err = io.ReadAll(res.Body); err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, answer
 }
 
 // count makes a task that emits what comes on words, and ends when that closes.

@@ -169,7 +169,7 @@ func (b *tab) heard(list string) {
 // follow has the page follow something: expr makes the feed.
 func (b *tab) follow(expr string) {
 	b.t.Helper()
-	b.run(`window.got = []; window.troubles = []; window.statuses = [];
+	b.run(`window.feed?.close(); window.got = []; window.troubles = []; window.statuses = [];
 		window.feed = ` + expr + `;
 		feed.on("*", e => got.push(e.data?.message ?? e.type));
 		feed.onerror = e => troubles.push(e);

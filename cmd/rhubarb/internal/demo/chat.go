@@ -20,12 +20,20 @@ const (
 	maxGuest  = 40        // bytes of a name
 )
 
-// line is what is said in a room: {"message": "…"}. Who gives a name in the
-// address also gets who said it, its id, and who comes and goes.
+// envelopes is the subprotocol of rhubarb.js, in which each message is
+// {"id": …, "data": …}: see docs/gateway.md.
+const envelopes = "rhubarb.v1"
+
+type envelope struct {
+	ID   engine.Position `json:"id,omitempty"`
+	Data any             `json:"data"`
+}
+
+// line is what is said in a room: {"message": "…"}. Who speaks rhubarb.v1 also
+// gets who said it, and who comes and goes.
 type line struct {
-	Message string          `json:"message"`
-	From    string          `json:"from,omitempty"`
-	ID      engine.Position `json:"id,omitempty"`
+	Message string `json:"message"`
+	From    string `json:"from,omitempty"`
 }
 
 // guest is who comes or goes.
@@ -48,8 +56,8 @@ func render(e channels.Event, full bool) (channels.Message, error) {
 		if err := e.Decode(&l); err != nil {
 			return channels.Message{}, err
 		}
-		if l.ID = e.Position(); !full {
-			l = line{Message: l.Message}
+		if !full {
+			l.From = ""
 		}
 		out = l
 	case channels.PresenceJoin, channels.PresenceLeave:
@@ -64,6 +72,9 @@ func render(e channels.Event, full bool) (channels.Message, error) {
 	if out == nil || !full && e.Type != "chat.message" {
 		return channels.Message{}, nil
 	}
+	if full {
+		out = envelope{e.Position(), out}
+	}
 	raw, err := json.Marshal(out)
 	return channels.Message{Text: true, Data: raw}, err
 }
@@ -72,6 +83,8 @@ func render(e channels.Event, full bool) (channels.Message, error) {
 type chat struct {
 	channels.Base
 	room, name string
+	full       bool // speaks rhubarb.v1
+	received   int
 }
 
 // Connect joins the room of the path. With ?last_event_id= it goes on there.
@@ -85,12 +98,13 @@ func (c *chat) Connect(ctx context.Context, conn *channels.Conn) error {
 	if len(c.name) > maxGuest || !utf8.ValidString(c.name) {
 		return &channels.Refused{Status: http.StatusBadRequest, Reason: fmt.Sprintf("a name has at most %d bytes of UTF-8", maxGuest)}
 	}
+	c.full = r.Header.Get("Sec-WebSocket-Protocol") == envelopes
 	relay := bareLines
-	if c.name != "" {
+	if c.full {
 		relay = fullLines
 	}
 	from := channels.Replay{After: engine.Position(r.FormValue("last_event_id")), Last: roomShows}
-	if err := conn.Resume(ctx, c.room, relay, from); err != nil || c.name == "" {
+	if err := conn.Resume(ctx, c.room, relay, from); err != nil || c.name == "" || !c.full {
 		return err
 	}
 	if err := conn.Present(ctx, c.room, channels.Member{ID: c.name}); err != nil {
@@ -106,16 +120,21 @@ func (c *chat) Connect(ctx context.Context, conn *channels.Conn) error {
 	for _, m := range members {
 		present.Present = append(present.Present, m.ID)
 	}
-	return conn.WriteJSON(ctx, present)
+	return conn.WriteJSON(ctx, envelope{Data: present})
 }
 
 // Receive tells the room what was said.
 func (c *chat) Receive(ctx context.Context, conn *channels.Conn, m channels.Message) error {
+	c.received++
 	var said line
 	err := json.Unmarshal(m.Data, &said)
 	said.Message = strings.TrimSpace(said.Message)
 	if err != nil || said.Message == "" || len(said.Message) > maxLine {
-		return conn.WriteJSON(ctx, map[string]string{"error": fmt.Sprintf(`say {"message": "…"} of 1 to %d bytes`, maxLine)})
+		wrong := map[string]any{"error": fmt.Sprintf(`say {"message": "…"} of 1 to %d bytes`, maxLine)}
+		if c.full {
+			wrong["n"] = c.received
+		}
+		return conn.WriteJSON(ctx, wrong)
 	}
 	e, err := channels.NewEvent("chat.message", line{Message: said.Message, From: c.name})
 	if err != nil {

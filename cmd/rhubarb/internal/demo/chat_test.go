@@ -33,6 +33,7 @@ func TestTwoWindowsTalk(t *testing.T) {
 	bob.until(says("chat-status", "Here with you: "+name(ann)))
 	tell(ann, "hello")
 	bob.until(heard("hello"))
+	bob.until(element("chat-bare") + `.textContent === '{"message":"hello"}'`) // by a bare WebSocket
 	tell(bob, "hello yourself")
 	ann.until(heard("hello", "hello yourself"))
 	if got, want := eval[string](ann, element("chat-log")+".lastChild.firstChild.textContent"), name(bob); got != want {

@@ -3,9 +3,9 @@
 // and a person may kill either of them, or the whole demo, with a real SIGKILL.
 //
 // The tasks in tasks.go are what an application would write. The page calls
-// them through package gateway and follows each with a plain EventSource; the
-// rest of the server is a clock, the queue's numbers, a chat room over a bare
-// WebSocket and a button that kills.
+// them through package gateway and follows each with rhubarb.js; the rest of the
+// server is a clock for a bare EventSource, the queue's numbers, a chat room,
+// also for a bare WebSocket, and a button that kills.
 //
 // A worker is the same binary started again by the supervisor, joined to the
 // same data directory. It holds the end of a pipe to the demo: when that

@@ -41,7 +41,7 @@ type server struct {
 }
 
 func newServer(app *rhubarb.App, hub *channels.Hub, workers *supervisor, log *slog.Logger, local bool) (*server, error) {
-	edge, err := ws.New(&ws.Options{Logger: log})
+	edge, err := ws.New(&ws.Options{Subprotocols: []string{envelopes}, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,7 @@ func newServer(app *rhubarb.App, hub *channels.Hub, workers *supervisor, log *sl
 	mux := http.NewServeMux()
 	mux.Handle("/tasks/", g)
 	mux.Handle("GET /openapi.json", g)
+	mux.Handle("GET /rhubarb.js", g)
 	mux.Handle("GET /metrics", g)
 	mux.Handle("GET /ws/chat/{room}/", edge.Handler(hub, func() channels.Consumer { return new(chat) }))
 	mux.HandleFunc("GET /sse/", s.clock)

@@ -1,4 +1,4 @@
-"use strict";
+import { connect, follow } from "/rhubarb.js";
 
 const $ = (id) => document.getElementById(id);
 const say = (id, text) => { $(id).textContent = text; };
@@ -24,58 +24,17 @@ async function post(path, body) {
   return answer.json();
 }
 
-// Follower keeps one EventSource open while the page is seen: browsers allow
-// few connections, and a hidden page needs none.
-class Follower {
-  static all = new Set();
-
-  constructor(listen) {
-    this.listen = listen;
-    Follower.all.add(this);
-  }
-
-  open(url) {
-    this.close();
-    this.url = url;
-    if (document.hidden || !url) return;
-    this.source = new EventSource(url);
-    this.source.addEventListener("open", () => { away(this, false); });
-    this.source.addEventListener("error", () => {
-      away(this, true);
-      // A browser comes back by itself, with Last-Event-ID, unless it was
-      // refused. Then from the start.
-      if (this.source.readyState === EventSource.CLOSED) {
-        this.timer = setTimeout(() => this.open(url), 2000);
-      }
-    });
-    this.listen(this.source);
-  }
-
-  close() {
-    clearTimeout(this.timer);
-    this.source?.close();
-    away(this, false);
-  }
-
-  end() {
-    this.close();
-    this.url = "";
-  }
-}
-
-document.addEventListener("visibilitychange", () => {
-  for (const f of Follower.all) {
-    if (document.hidden) f.close();
-    else f.open(f.url);
-  }
-});
-
 // What is out of reach now.
 const lost = new Set();
 
-function away(follower, gone) {
-  if (gone) lost.add(follower);
-  else lost.delete(follower);
+function watch(feed) {
+  feed.onstatus = (status) => away(feed, status === "waiting" || (status === "connecting" && lost.has(feed)));
+  return feed;
+}
+
+function away(feed, gone) {
+  if (gone) lost.add(feed);
+  else lost.delete(feed);
   const text = lost.size ? "The demo is away. This page waits for it and goes on by itself." : "";
   if ($("away").textContent !== text) say("away", text);
 }
@@ -87,7 +46,6 @@ class TaskView {
     this.key = key;
     this.task = task;
     this.show = show;
-    this.follower = new Follower((source) => this.listen(source));
     if (known.has(key)) this.follow(known.get(key));
   }
 
@@ -99,12 +57,14 @@ class TaskView {
 
   follow(id) {
     this.id = id;
-    this.follower.open(`/tasks/${encodeURIComponent(id)}/events`);
+    this.feed?.close();
+    this.feed = watch(follow(`/tasks/${encodeURIComponent(id)}/events`, { hidden: 1000 }));
+    this.listen(this.feed);
   }
 
-  listen(source) {
+  listen(feed) {
     const show = this.show;
-    const on = (kind, f) => source.addEventListener(kind, (e) => f(JSON.parse(e.data)));
+    const on = (kind, f) => feed.on(kind, (e) => f(e.data));
     this.attempt = 1;
     this.running = true;
     this.worker = null;
@@ -122,7 +82,6 @@ class TaskView {
     on("message", (word) => show.data?.(this, word));
     on("end", ({ status, result }) => {
       this.running = false;
-      this.follower.end();
       show.end(this, status, result);
     });
   }
@@ -255,15 +214,13 @@ const flaky = new TaskView("flaky", "demo.call_flaky", {
 
 $("flaky-start").addEventListener("click", guarded("flaky-status", () => flaky.call()));
 
-// The clock, and the numbers.
+// The clock needs nothing but what every browser has: it comes back by itself.
 
-new Follower((source) => {
-  source.onmessage = (e) => say("clock", e.data);
-}).open("/sse/");
+new EventSource("/sse/").onmessage = (e) => say("clock", e.data);
 
-new Follower((source) => {
-  source.onmessage = (e) => showNumbers(JSON.parse(e.data));
-}).open("/numbers");
+// The numbers have no past: each tab begins with the newest on its own connection.
+
+watch(follow("/numbers", { hidden: 1000, share: false })).on("message", (e) => showNumbers(e.data));
 
 function showNumbers(n) {
   for (const key of ["ready", "delayed", "held"]) {
@@ -315,51 +272,27 @@ function newWorker(name) {
   return row;
 }
 
-// Room is a chat over a bare WebSocket. After a break it goes on after the last
-// line it has.
+// Room is a chat. After a break it goes on after the last line it has.
 class Room {
   static names = ["Ash", "Basil", "Clover", "Dill", "Fern", "Hazel", "Ivy", "Juniper", "Linden", "Maple", "Olive", "Poppy", "Rowan", "Sage", "Violet"];
   guests = new Set();
-  pause = 500;
 
   constructor(path) {
-    this.path = path;
     const n = Math.floor(Math.random() * 10000);
     this.name = sessionStorage.getItem("name") ?? `${Room.names[n % Room.names.length]} ${n % 100}`;
     sessionStorage.setItem("name", this.name);
     say("chat-name", this.name);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && !this.socket) this.open(); });
-    // A browser may keep a page that was left, and its connection with it.
-    addEventListener("pagehide", () => { this.socket?.close(); });
-    addEventListener("pageshow", (e) => { if (e.persisted && !this.socket) this.open(); });
-    this.open();
+    // A guest is a tab, so tabs do not share this one.
+    this.socket = connect(`${path}?${new URLSearchParams({ name: this.name })}`, { share: false });
+    this.socket.on("message", (e) => this.hear(e.data));
+    this.socket.onerror = ({ message }) => say("chat-status", message);
+    this.socket.onstatus = (status) => {
+      if (status === "waiting") say("chat-status", "Away, coming back by itself.");
+    };
   }
 
-  open() {
-    clearTimeout(this.timer);
-    const query = new URLSearchParams({ name: this.name });
-    if (this.last) query.set("last_event_id", this.last);
-    this.socket = new WebSocket(`${this.path}?${query}`);
-    this.socket.onopen = () => { this.pause = 500; };
-    this.socket.onmessage = (e) => this.hear(JSON.parse(e.data));
-    this.socket.onclose = (e) => this.closed(e);
-  }
-
-  closed(e) {
-    this.socket = null;
-    say("chat-status", "Away, coming back by itself.");
-    const hint = Number(/retry=(\d+)/.exec(e.reason)?.[1]); // a deploy spreads those who return
-    const wait = hint || Math.random() * this.pause;
-    this.pause = Math.min(this.pause * 2, 10000);
-    this.timer = setTimeout(() => this.open(), wait);
-  }
-
-  hear({ message, from, id, present, joined, left, error }) {
-    if (error) return say("chat-status", error);
-    if (message !== undefined) {
-      if (id) this.last = id;
-      return this.show(message, from);
-    }
+  hear({ message, from, present, joined, left }) {
+    if (message !== undefined) return this.show(message, from);
     if (present) this.guests = new Set(present);
     if (joined) this.guests.add(joined);
     if (left) this.guests.delete(left);
@@ -378,21 +311,20 @@ class Room {
     while (log.childElementCount > 100) log.firstChild.remove();
     log.scrollTop = log.scrollHeight;
   }
-
-  say(message) {
-    if (this.socket?.readyState !== WebSocket.OPEN) return false;
-    this.socket.send(JSON.stringify({ message }));
-    return true;
-  }
 }
 
-const room = new Room(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/chat/garden/`);
+const room = new Room("/ws/chat/garden/");
 
-$("chat-form").addEventListener("submit", (e) => {
-  e.preventDefault();
-  if (room.say($("chat-text").value)) $("chat-text").value = "";
-  else say("chat-status", "Not connected: wait a moment and say it again.");
-});
+$("chat-form").addEventListener("submit", guarded("chat-status", async () => {
+  const message = $("chat-text").value;
+  await room.socket.send({ message });
+  if ($("chat-text").value === message) $("chat-text").value = "";
+}));
+
+// The same room, as the tutorial has it: a bare WebSocket that hears the lines.
+
+const bare = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/chat/garden/`);
+bare.onmessage = (e) => say("chat-bare", e.data);
 
 $("bulk").addEventListener("click", guarded("bulk-status", async () => {
   const { sent, ms } = await post("/bulk");

@@ -2,9 +2,11 @@ package browser_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -171,6 +173,57 @@ func TestALeaderThatHangsIsReplaced(t *testing.T) {
 		b.heard("1 2 3")
 	}
 	s.settles(1)
+}
+
+// TestALeaderThatIsBehind has been silent while another went on alone, and says
+// again what that has had.
+func TestALeaderThatIsBehind(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	hangs, goOn, caughtUp := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) {
+		close(hangs)
+		<-goOn
+	})
+	var came atomic.Int32
+	s.mux.HandleFunc("/behind/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		send := func(from, to int) {
+			for _, n := range numbers(from, to) {
+				_, _ = fmt.Fprintf(w, "id: %s\ndata: {\"message\": %s}\n\n", n, n)
+			}
+			_ = http.NewResponseController(w).Flush() // it may have gone
+		}
+		if came.Add(1) == 1 { // who leads
+			send(1, 2)
+			<-caughtUp
+			send(3, 5)
+		} else {
+			send(1, 4)
+		}
+		<-r.Context().Done()
+	})
+	w := open(t)
+	behind, ahead := w.visit(s.url+"/page"), w.visit(s.url+"/page")
+	feed := `rhubarb.follow("/behind/events")`
+	behind.follow(feed)
+	behind.heard("1 2")
+	var hanging sync.WaitGroup
+	hanging.Go(func() {
+		behind.run(`const ask = new XMLHttpRequest(); ask.open("GET", "/hang", false); ask.send()`)
+	})
+	<-hangs
+	ahead.follow(feed)
+	ahead.heard("1 2 3 4")
+	close(goOn)
+	hanging.Wait()
+	ahead.until("!feed.share.line.stopper") // it has met who leads
+	close(caughtUp)
+	behind.heard("1 2 3 4 5")
+	ahead.heard("1 2 3 4 5")
+	if got := came.Load(); got != 2 {
+		t.Errorf("%d connections, want 2", got)
+	}
 }
 
 func TestSendsOfEachTabArrive(t *testing.T) {

@@ -97,7 +97,7 @@ func (w *replayer) patiently(ctx context.Context, try func() error) error {
 // Pauses between two looks for an engine that is away.
 const (
 	firstPause = 50 * time.Millisecond
-	lastPause  = time.Second
+	lastPause  = 250 * time.Millisecond
 )
 
 // replay writes the history, then what was live meanwhile.

@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -136,22 +137,42 @@ func (c *Conn) Join(ctx context.Context, group string) error { return c.ch.Join(
 // Follow has the events of a group written to the client as a relay renders
 // them, without a call of the consumer: the way for broadcasts to many. It
 // lasts until the connection leaves the group or ends. In Connect it accepts
-// the connection, so choose a subprotocol before.
+// the connection, once that is in the group, so choose a subprotocol before.
 func (c *Conn) Follow(ctx context.Context, group string, r *Relay) error {
-	if err := c.Accept(""); err != nil {
+	w, err := c.enter(ctx, "follow", group, r)
+	if err != nil {
 		return err
 	}
-	return c.ch.Follow(ctx, group, r, c.t)
+	for !w.f.catchUp() { // what came before it was accepted
+	}
+	return nil
 }
 
 // Resume is Follow with what the group's history has first: each event once and
 // in order, also those that are sent meanwhile. It returns when the history is
 // written.
 func (c *Conn) Resume(ctx context.Context, group string, r *Relay, from Replay) error {
-	if err := c.Accept(""); err != nil {
+	w, err := c.enter(ctx, "resume", group, r)
+	if err != nil {
 		return err
 	}
-	return c.ch.Resume(ctx, group, r, c.t, from)
+	return w.finish(ctx, from)
+}
+
+// enter has the events of a group wait for the connection, and accepts it: who
+// knows that they are connected must miss nothing.
+func (c *Conn) enter(ctx context.Context, what, group string, r *Relay) (*replayer, error) {
+	w, most := c.ch.replayer(group, r, c.t), acceptWait
+	if c.accepted {
+		most = resumeWait
+	}
+	if err := w.enter(ctx, what, most); err != nil {
+		return nil, err
+	}
+	if err := c.Accept(""); err != nil {
+		return nil, errors.Join(err, c.ch.Leave(context.WithoutCancel(ctx), group))
+	}
+	return w, nil
 }
 
 // Leave ends Join, Follow and Resume.

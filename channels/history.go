@@ -39,6 +39,9 @@ const (
 	// resumeWait is how long who resumes waits for an engine that is away.
 	resumeWait = 30 * time.Second
 
+	// acceptWait is how long it does so before it is accepted.
+	acceptWait = 2 * time.Second
+
 	// replayAhead is how many bytes of history are written before the client
 	// must have taken them.
 	replayAhead = 128 << 10
@@ -49,28 +52,44 @@ const (
 // the history is written. If the engine is away it waits for it, for half a
 // minute at most.
 func (c *Channel) Resume(ctx context.Context, group string, r *Relay, to Sink, from Replay) error {
-	f := &follower{sink: to, behind: new(waiting)}
-	w := &replayer{hub: c.hub, group: group, relay: r, f: f, until: time.Now().Add(resumeWait)}
-	err := w.patiently(ctx, func() error {
-		return c.enter(ctx, "resume", group, func(l *local) { l.follow(c, r, f) })
-	})
-	if err != nil {
+	w := c.replayer(group, r, to)
+	if err := w.enter(ctx, "resume", resumeWait); err != nil {
 		return err
 	}
-	if err := w.replay(ctx, from); err != nil {
-		return errors.Join(fmt.Errorf("channels: resume %s: %w", group, err), c.Leave(context.WithoutCancel(ctx), group))
-	}
-	return nil
+	return w.finish(ctx, from)
 }
 
 // replayer writes one group's history to one follower.
 type replayer struct {
+	c     *Channel
 	hub   *Hub
 	group string
 	relay *Relay
 	f     *follower
 	until time.Time // the engine is waited for
 	ahead int       // bytes written since the client took all
+}
+
+func (c *Channel) replayer(group string, r *Relay, to Sink) *replayer {
+	return &replayer{c: c, hub: c.hub, group: group, relay: r, f: &follower{sink: to, behind: new(waiting)}}
+}
+
+// enter has the group's events come, and wait. It waits for an engine that is
+// away for so long at most.
+func (w *replayer) enter(ctx context.Context, what string, most time.Duration) error {
+	w.until = time.Now().Add(most)
+	return w.patiently(ctx, func() error {
+		return w.c.enter(ctx, what, w.group, func(l *local) { l.follow(w.c, w.relay, w.f) })
+	})
+}
+
+// finish writes the history, and then what waits.
+func (w *replayer) finish(ctx context.Context, from Replay) error {
+	w.until = time.Now().Add(resumeWait)
+	if err := w.replay(ctx, from); err != nil {
+		return errors.Join(fmt.Errorf("channels: resume %s: %w", w.group, err), w.c.Leave(context.WithoutCancel(ctx), w.group))
+	}
+	return nil
 }
 
 // patiently tries until the engine is there.

@@ -128,22 +128,26 @@ func (s *socket) follow(ctx context.Context, c *channels.Conn, from channels.Rep
 	soon, cancel := context.WithTimeout(ctx, joinWait)
 	first, err := s.g.whereNew(soon, s.group, &from)
 	cancel()
-	if err != nil {
-		s.g.log.Warn("a WebSocket has to come back", "group", s.group, "err", err)
-		return &channels.Refused{Status: http.StatusServiceUnavailable, Reason: "the engine did not answer, try again"}
-	}
-	if !s.numbered {
-		return c.Resume(ctx, s.group, bareEvents, from)
-	}
-	if err := c.Accept(""); err != nil {
-		return err
-	}
-	if first != "" {
+	if err == nil && s.numbered && first != "" { // what comes from now on is in the history
+		if err := c.Accept(""); err != nil {
+			return err
+		}
 		if err := c.WriteJSON(ctx, map[string]engine.Position{"id": first}); err != nil {
 			return err
 		}
 	}
-	return c.Resume(ctx, s.group, envelopes, from)
+	if err == nil {
+		by := bareEvents
+		if s.numbered {
+			by = envelopes
+		}
+		err = c.Resume(ctx, s.group, by, from)
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	s.g.log.Warn("a WebSocket has to come back", "group", s.group, "err", err)
+	return &channels.Refused{Status: http.StatusServiceUnavailable, Reason: "the engine did not answer, try again"}
 }
 
 // refused is a problem as a consumer says it.

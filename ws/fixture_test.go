@@ -61,7 +61,7 @@ type peer struct {
 	chop int // how many bytes go out at once; 0 is all
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // dial does the handshake, with further headers.
 func dial(t testing.TB, addr string, headers ...string) *peer {

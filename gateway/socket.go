@@ -143,7 +143,7 @@ func (s *socket) follow(ctx context.Context, c *channels.Conn, from channels.Rep
 		}
 		err = c.Resume(ctx, s.group, by, from)
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, ws.ErrClosed) {
 		return err
 	}
 	s.g.log.Warn("a WebSocket has to come back", "group", s.group, "err", err)

@@ -71,8 +71,8 @@ func TestScreenshots(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(png) > 300_000 {
-				t.Errorf("the picture has %d bytes, want at most 300000", len(png))
+			if len(png) > 320_000 {
+				t.Errorf("the picture has %d bytes, want at most 320000", len(png))
 			}
 			b.clean()
 			if dir == "" {

@@ -22,6 +22,7 @@ type edgeFlags struct {
 	ForwardCache time.Duration `name:"forward-cache" default:"0s" placeholder:"TIME" help:"How long its answer counts for the same cookies (${default})."`
 	TicketSecret string        `name:"ticket-secret" env:"RHUBARB_TICKET_SECRET" placeholder:"TEXT" help:"Issue tickets for an EventSource or a WebSocket, signed with this secret of 32 bytes or more."`
 	Anonymous    []string      `name:"anonymous" placeholder:"NAME" help:"A group, or a pattern, that everyone may read, also without a token. May be repeated."`
+	MaxConns     int           `name:"max-connections" default:"0" placeholder:"N" help:"How many event streams, and how many WebSockets, may be open in all (0: any number)."`
 	MaxPerUser   int           `name:"max-per-user" default:"0" placeholder:"N" help:"How many event streams and WebSockets a user may have open (0: any number)."`
 
 	TLSCert string `name:"tls-cert" type:"path" placeholder:"FILE" help:"Serve HTTPS, HTTP/2 included, with this certificate, in PEM."`
@@ -62,10 +63,16 @@ func (e *edgeFlags) guard(opts *gateway.Options) error {
 	if len(all) > 0 {
 		opts.Auth = auth.Any(all...)
 	}
-	if e.MaxPerUser < 0 {
+	switch {
+	case e.MaxConns < 0:
+		return badInput("--max-connections %d is negative", e.MaxConns)
+	case e.MaxPerUser < 0:
 		return badInput("--max-per-user %d is negative", e.MaxPerUser)
+	case e.MaxPerUser > 0 && opts.Auth == nil:
+		return badInput("--max-per-user needs to know users: add --jwt-secret, --jwt-key, --jwks or --forward-auth, or use --max-connections")
 	}
-	if e.MaxPerUser > 0 || opts.Auth != nil {
+	opts.MaxConnections = e.MaxConns
+	if opts.Auth != nil {
 		opts.Connections = auth.NewLimiter(e.MaxPerUser)
 	}
 	return nil

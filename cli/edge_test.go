@@ -177,6 +177,8 @@ func TestBadEdgeFlags(t *testing.T) {
 		{"nobody can ask for one", []string{"--ticket-secret=" + edgeSecret}},
 		{"--forward-auth: ", []string{"--forward-auth=nowhere"}},
 		{"--max-per-user -1 is negative", []string{"--max-per-user=-1"}},
+		{"--max-per-user needs to know users", []string{"--max-per-user=5"}},
+		{"--max-connections -1 is negative", []string{"--max-connections=-1"}},
 		{"--tls-cert and --tls-key belong together", []string{"--tls-cert=" + cert}},
 		{"--tls-cert " + key, []string{"--tls-cert=" + key, "--tls-key=" + key}},
 		{"--keep -1s is negative", []string{"--keep=-1s"}},

@@ -143,6 +143,9 @@ type seat struct {
 // enter takes a seat for a caller.
 func (g *Gateway) enter(r *http.Request) (*seat, error) {
 	p := &seat{limiter: g.opts.Connections, user: callerOf(r).user()}
+	if p.user == "" { // everyone without a name is not one user
+		p.limiter = nil
+	}
 	if p.limiter == nil {
 		return p, nil
 	}

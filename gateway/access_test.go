@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -203,4 +204,31 @@ func TestConnectionsEndWithThePermission(t *testing.T) {
 		}
 	}
 	s.numbers("rhubarb_ws_expired_total 2", `rhubarb_sse_closed_total{cause="expired"} 2`)
+}
+
+func TestAnonymousCallersAreNotOneUser(t *testing.T) {
+	s, _ := openGroups(t, func(o *gateway.Options) {
+		o.Auth = auth.Anonymous(auth.Grant{ReadGroups: []string{"*"}})
+		o.Connections = auth.NewLimiter(1)
+	})
+	for range 3 {
+		s.socket("/groups/chat.garden/ws")
+		s.follow("/groups/chat.garden/events")
+	}
+}
+
+func TestAllConnectionsTogetherAreBounded(t *testing.T) {
+	s, _ := openGroups(t, func(o *gateway.Options) { o.MaxConnections = 2 })
+	for range 2 {
+		s.socket("/groups/chat.garden/ws")
+		s.follow("/groups/chat.garden/events")
+	}
+	if c, res := s.dial("/groups/chat.garden/ws", nil); c != nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the third WebSocket got %v, want 503", res.Status)
+	}
+	r := s.follow("/groups/chat.garden/events")
+	if e, err := r.Next(); err != io.EOF || r.Retry() == 0 {
+		t.Errorf("the third event stream got %+v, %v, retry %v, want an end with a retry", e, err, r.Retry())
+	}
+	s.numbers(`rhubarb_ws_refused_total{cause="busy"} 1`, `rhubarb_sse_refused_total{cause="busy"} 1`)
 }

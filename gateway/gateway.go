@@ -66,8 +66,14 @@ type Options struct {
 	Tickets *auth.Tickets
 
 	// Connections, if set, bounds the event streams and WebSockets of each user
-	// and ends them at POST /users/{user}/kick.
+	// and ends them at POST /users/{user}/kick. Who has no name, being anonymous
+	// or having the Token, is not counted.
 	Connections *auth.Limiter
+
+	// MaxConnections bounds the open event streams of all together, and the open
+	// WebSockets. More are told to come back: an event stream by a retry, a
+	// WebSocket by 503. Zero is no bound.
+	MaxConnections int
 
 	// Prefix is the path under which the gateway is mounted, for example
 	// "/api", without a slash at the end. Empty means the root.
@@ -147,10 +153,11 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: new: describe tasks: %w", err)
 	}
 	g.edge, err = ws.New(&ws.Options{Origins: g.opts.Origins, Subprotocols: []string{protocol}, Detach: true,
-		MaxMessage: int(min(g.opts.MaxBody, 64<<10)), Logger: g.log})
+		MaxMessage: int(min(g.opts.MaxBody, 64<<10)), MaxConns: g.opts.MaxConnections, Logger: g.log})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: new: %w", err)
 	}
+	g.streams.Max = g.opts.MaxConnections
 	g.metrics = newMetrics(app, g.tasks, g.streams.Stats(), g.edge.Stats())
 	if g.opts.Hub != nil {
 		g.metrics.registry.MustRegister(hubCollectors(g.opts.Hub.Stats())...)
@@ -161,7 +168,7 @@ func New(app *rhubarb.App, opts *Options) (*Gateway, error) {
 
 func (g *Gateway) defaults() error {
 	o := &g.opts
-	if o.MaxBody < 0 || o.MaxWait < 0 {
+	if o.MaxBody < 0 || o.MaxWait < 0 || o.MaxConnections < 0 {
 		return errors.New("limits must not be negative")
 	}
 	if o.MaxBody == 0 {

@@ -177,7 +177,7 @@ func (w *replayer) page(ctx context.Context, goesOn bool) (more bool, err error)
 			continue
 		}
 		w.f.mu.Lock()
-		w.f.writeLocked(m)
+		w.f.writeLocked([]*Shared{m})
 		w.f.mu.Unlock()
 		if w.ahead += len(m.Data); w.ahead > replayAhead {
 			if err := w.flush(ctx); err != nil {
@@ -214,9 +214,7 @@ func (f *follower) catchUp() (done bool) {
 		f.behind.overrun = false
 		return false
 	}
-	for _, m := range f.behind.messages {
-		f.writeLocked(m)
-	}
+	f.writeLocked(f.behind.messages)
 	f.behind = nil
 	return true
 }

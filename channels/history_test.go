@@ -21,10 +21,12 @@ type note struct {
 	flushes int
 }
 
-func (n *note) WriteShared(m *Shared) error {
+func (n *note) WriteShared(messages ...*Shared) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.got = append(n.got, string(m.Data))
+	for _, m := range messages {
+		n.got = append(n.got, string(m.Data))
+	}
 	return nil
 }
 

@@ -71,7 +71,7 @@ type shard struct {
 // local is the part of a group that is in this process.
 type local struct {
 	channels map[*Channel]struct{}
-	relays   map[*Relay]map[*Channel]*follower
+	relays   map[*Relay]*crowd
 
 	known  bool   // how far the history is known here
 	seen   uint64 // so far
@@ -87,19 +87,19 @@ func (m *local) join(c *Channel) {
 
 func (m *local) follow(c *Channel, r *Relay, f *follower) {
 	if m.relays == nil {
-		m.relays = map[*Relay]map[*Channel]*follower{}
+		m.relays = map[*Relay]*crowd{}
 	}
 	if m.relays[r] == nil {
-		m.relays[r] = map[*Channel]*follower{}
+		m.relays[r] = &crowd{place: map[*Channel]int{}}
 	}
-	m.relays[r][c] = f
+	m.relays[r].put(c, f)
 }
 
 // leave reports whether nobody is left.
 func (m *local) leave(c *Channel) bool {
 	delete(m.channels, c)
-	for r, f := range m.relays {
-		if delete(f, c); len(f) == 0 {
+	for r, all := range m.relays {
+		if all.remove(c); len(all.followers) == 0 {
 			delete(m.relays, r)
 		}
 	}
@@ -173,9 +173,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	for {
 		select {
 		case ins := <-arrived:
-			for _, in := range ins {
-				h.dispatch(in)
-			}
+			h.dispatch(ins)
 		case f := <-h.found: // here, so that nothing overtakes it
 			h.handFound(f)
 		case err := <-failed:
@@ -205,23 +203,54 @@ func (h *Hub) receive(ctx context.Context, arrived chan<- []engine.Incoming) err
 	}
 }
 
-// dispatch hands one event to the connections it is for.
-func (h *Hub) dispatch(in engine.Incoming) {
+// maxTogether bounds how many events are handed out together.
+const maxTogether = 64
+
+// dispatch hands out what arrived, to the connections it is for. What came one
+// after the other for one group is handed out together.
+func (h *Hub) dispatch(ins []engine.Incoming) {
+	var together []Event
+	handOut := func() {
+		if len(together) > 0 {
+			h.handOut(together[0].group, together...)
+			together = together[:0]
+		}
+	}
+	for _, in := range ins {
+		e, ok := h.take(in)
+		if !ok {
+			continue
+		}
+		if len(together) == maxTogether || len(together) > 0 && together[0].group != e.group {
+			handOut()
+		}
+		if e.group != "" {
+			together = append(together, e)
+			continue
+		}
+		h.handTo(in.Channels, e)
+	}
+	handOut()
+}
+
+// take reads what arrived, and reports whether it is to be handed out now.
+func (h *Hub) take(in engine.Incoming) (Event, bool) {
 	if in.Lost {
 		h.lost.Add(1)
 		h.fallBehind(in.Group)
-		return
+		return Event{}, false
 	}
 	h.stats.Events.Add(1)
 	e, ok := h.event(in.Group, in.Body, in.Offset)
-	if in.Offset != 0 && !h.inOrder(in) || !ok {
-		return
+	if in.Offset != 0 && !h.inOrder(in) {
+		return Event{}, false
 	}
-	if in.Group != "" {
-		h.handOut(in.Group, e)
-		return
-	}
-	for _, name := range in.Channels {
+	return e, ok
+}
+
+// handTo hands an event to channels of this process.
+func (h *Hub) handTo(names []string, e Event) {
+	for _, name := range names {
 		s := h.shard(name)
 		s.mu.RLock()
 		c := s.channels[name]
@@ -254,15 +283,17 @@ func (h *Hub) inOrder(in engine.Incoming) bool {
 	return h.hand(in.Group, in.Offset)
 }
 
-// handOut hands an event to the connections of a group in this process.
-func (h *Hub) handOut(group string, e Event) {
-	h.relay(group, e)
+// handOut hands events to the connections of a group in this process.
+func (h *Hub) handOut(group string, events ...Event) {
+	h.relay(group, events)
 	s := h.shard(group)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if m := s.groups[group]; m != nil {
 		for c := range m.channels {
-			c.push(e)
+			for _, e := range events {
+				c.push(e)
+			}
 		}
 	}
 }

@@ -55,11 +55,14 @@ func (s *Shared) Form(key int, encode func(Message) ([]byte, error)) ([]byte, er
 	return f.bytes, f.err
 }
 
-// Sink takes messages that go to many. WriteShared never waits. Its error says
-// that the connection has ended, of which its owner knows. A sink with a method
+// Sink takes messages that go to many, several if they came together.
+// WriteShared never waits, and does not keep the slice. Its error says that the
+// connection has ended, of which its owner knows. A sink with a method
 // Flush(context.Context) error, which waits until all is written, gets a long
 // history no faster than its client reads.
-type Sink interface{ WriteShared(*Shared) error }
+type Sink interface {
+	WriteShared(messages ...*Shared) error
+}
 
 // follower is a connection that gets a group's events by a relay.
 type follower struct {
@@ -75,32 +78,76 @@ type waiting struct {
 	overrun  bool // some were dropped
 }
 
+// crowd is those who follow a group by one relay. They have an order, so that
+// what comes next goes the way of what was written before: whoever is still to
+// be written to then gets both in one write.
+type crowd struct {
+	followers []*follower
+	channels  []*Channel // of them
+	place     map[*Channel]int
+}
+
+func (a *crowd) put(c *Channel, f *follower) {
+	if i, there := a.place[c]; there {
+		a.followers[i] = f
+		return
+	}
+	a.place[c] = len(a.followers)
+	a.followers, a.channels = append(a.followers, f), append(a.channels, c)
+}
+
+// remove puts the last one into the place of c, if that is there.
+func (a *crowd) remove(c *Channel) {
+	i, there := a.place[c]
+	if !there {
+		return
+	}
+	last := len(a.followers) - 1
+	a.followers[i], a.channels[i] = a.followers[last], a.channels[last]
+	a.place[a.channels[i]] = i
+	delete(a.place, c)
+	a.followers[last], a.channels[last] = nil, nil
+	a.followers, a.channels = a.followers[:last], a.channels[:last]
+}
+
 // maxWaiting bounds what is live and waits for a replay; of kept messages that
 // are dropped for it, the replay goes on to read.
 const maxWaiting = 256
 
-// offer writes a message that is live, once, and in its place.
-func (f *follower) offer(m *Shared) {
+// offer writes messages that are live, each once and in its place.
+func (f *follower) offer(messages []*Shared) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.behind == nil:
-		f.writeLocked(m)
-	case len(f.behind.messages) < maxWaiting:
-		f.behind.messages = append(f.behind.messages, m)
+		f.writeLocked(messages)
+	case len(f.behind.messages)+len(messages) <= maxWaiting:
+		f.behind.messages = append(f.behind.messages, messages...)
 	default:
 		*f.behind = waiting{overrun: true}
 	}
 }
 
-func (f *follower) writeLocked(m *Shared) {
-	if m.offset != 0 {
-		if m.offset <= f.last {
-			return
+// writeLocked writes those that were not written before.
+func (f *follower) writeLocked(messages []*Shared) {
+	from := 0
+	for i, m := range messages {
+		switch {
+		case m.offset == 0:
+		case m.offset > f.last:
+			f.last = m.offset
+		default:
+			f.write(messages[from:i])
+			from = i + 1
 		}
-		f.last = m.offset
 	}
-	_ = f.sink.WriteShared(m) // its owner knows
+	f.write(messages[from:])
+}
+
+func (f *follower) write(messages []*Shared) {
+	if len(messages) > 0 {
+		_ = f.sink.WriteShared(messages...) // its owner knows
+	}
 }
 
 // Follow has the events of a group written to a sink, until the channel leaves
@@ -111,12 +158,17 @@ func (c *Channel) Follow(ctx context.Context, group string, r *Relay, to Sink) e
 	return c.enter(ctx, "follow", group, func(l *local) { l.follow(c, r, f) })
 }
 
-// relay hands an event to those who follow its group.
-func (h *Hub) relay(group string, e Event) {
+// relay hands events to those who follow their group. Each of them gets all
+// before the next one does, so that they are written together.
+func (h *Hub) relay(group string, events []Event) {
 	for _, r := range h.relays(group) {
-		if m, ok := h.render(r, e); ok {
-			h.offer(group, r, m)
+		messages := make([]*Shared, 0, len(events))
+		for _, e := range events {
+			if m, ok := h.render(r, e); ok {
+				messages = append(messages, m)
+			}
 		}
+		h.offer(group, r, messages...)
 	}
 }
 
@@ -145,17 +197,20 @@ func (h *Hub) render(r *Relay, e Event) (*Shared, bool) {
 	return &Shared{Message: m, offset: e.offset}, len(m.Data) > 0
 }
 
-func (h *Hub) offer(group string, r *Relay, m *Shared) {
+func (h *Hub) offer(group string, r *Relay, messages ...*Shared) {
 	s := h.shard(group)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.groups[group] == nil {
+	if s.groups[group] == nil || len(messages) == 0 {
 		return
 	}
 	to := s.groups[group].relays[r]
-	h.stats.Handed.Add(uint64(len(to)))
-	for _, f := range to {
-		f.offer(m)
+	if to == nil {
+		return
+	}
+	h.stats.Handed.Add(uint64(len(to.followers) * len(messages)))
+	for _, f := range to.followers {
+		f.offer(messages)
 	}
 }
 

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,10 +61,14 @@ func (c *client) Write(_ context.Context, m Message) error {
 	return nil
 }
 
-func (c *client) WriteShared(s *Shared) error {
-	_, err := s.Form(0, func(m Message) ([]byte, error) { return m.Data, nil })
-	c.out <- string(s.Data)
-	return err
+func (c *client) WriteShared(messages ...*Shared) error {
+	var bad error
+	for _, s := range messages {
+		_, err := s.Form(0, func(m Message) ([]byte, error) { return m.Data, nil })
+		bad = cmp.Or(bad, err)
+		c.out <- string(s.Data)
+	}
+	return bad
 }
 
 func (c *client) Close(code int, reason string) error {

@@ -154,20 +154,25 @@ func (l *listener) begin(c *sse.Conn, first engine.Position) {
 }
 
 // WriteShared implements channels.Sink.
-func (l *listener) WriteShared(m *channels.Shared) error {
+func (l *listener) WriteShared(messages ...*channels.Shared) error {
+	var room [16]sse.Frame // so that few need no memory
+	frames := room[:0]
+	for _, m := range messages {
+		frames = append(frames, m.Data)
+	}
 	if c := l.conn.Load(); c != nil {
-		return c.Push(sse.Frame(m.Data))
+		return c.Push(frames...)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c := l.conn.Load(); c != nil {
-		return c.Push(sse.Frame(m.Data))
+		return c.Push(frames...)
 	}
-	if len(l.early) >= maxEarly {
+	if len(l.early)+len(frames) > maxEarly {
 		l.lost = true
 		return sse.ErrSlow
 	}
-	l.early = append(l.early, sse.Frame(m.Data))
+	l.early = append(l.early, frames...)
 	return nil
 }
 

@@ -30,13 +30,18 @@ type groupSink struct {
 }
 
 // WriteShared implements channels.Sink.
-func (p groupSink) WriteShared(s *channels.Shared) error {
-	at, data, _ := bytes.Cut(s.Data, []byte("\n"))
-	e := entry{source: p.source, at: engine.Position(at), data: data}
-	if len(data) == 0 {
-		e.event = string(engine.KindGap)
+func (p groupSink) WriteShared(messages ...*channels.Shared) error {
+	for _, s := range messages {
+		at, data, _ := bytes.Cut(s.Data, []byte("\n"))
+		e := entry{source: p.source, at: engine.Position(at), data: data}
+		if len(data) == 0 {
+			e.event = string(engine.KindGap)
+		}
+		if err := p.m.add(e); err != nil {
+			return err
+		}
 	}
-	return p.m.add(e)
+	return nil
 }
 
 // Flush waits until the client has taken all, for a long history.

@@ -48,8 +48,8 @@ type outlet interface {
 	// write writes whole events. It waits until there is place for more.
 	write(events []byte) error
 
-	// push queues a frame, in place of one with its key, and does not wait.
-	push(key string, f Frame) error
+	// push queues frames, in place of one with their key, and does not wait.
+	push(key string, frames ...Frame) error
 
 	// flush waits until what was pushed is written.
 	flush(ctx context.Context) error
@@ -66,7 +66,7 @@ type outlet interface {
 type never struct{ why error }
 
 func (n never) write([]byte) error          { return n.why }
-func (n never) push(string, Frame) error    { return n.why }
+func (n never) push(string, ...Frame) error { return n.why }
 func (n never) flush(context.Context) error { return n.why }
 func (n never) end([]byte, error)           {}
 func (n never) close(error)                 {}
@@ -157,20 +157,27 @@ func (c *Conn) Write(events []byte) (int, error) {
 	return len(events), nil
 }
 
-// Push queues an event for the client and does not wait. The frame may go to
-// many connections. A client for which more than 1 MiB waits, or that takes
-// nothing for the write timeout, is closed with ErrSlow.
-func (c *Conn) Push(f Frame) error { return c.PushKey("", f) }
+// Push queues events for the client, which are written together if they may be,
+// and does not wait. A frame may go to many connections. A client for which
+// more than 1 MiB waits, or that takes nothing for the write timeout, is closed
+// with ErrSlow.
+func (c *Conn) Push(frames ...Frame) error { return c.push("", frames...) }
 
 // PushKey is Push of an event of which only the newest with its key matters to
 // a client that is behind, as with a price: it takes the place of an older one
 // that still waits to be written. The empty key is none. It is not for events
 // from whose ids clients go on.
-func (c *Conn) PushKey(key string, f Frame) error {
-	if err := c.out.push(key, f); err != nil {
+func (c *Conn) PushKey(key string, f Frame) error { return c.push(key, f) }
+
+func (c *Conn) push(key string, frames ...Frame) error {
+	if err := c.out.push(key, frames...); err != nil {
 		return err
 	}
-	c.sent(1, len(f))
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	c.sent(uint64(len(frames)), size)
 	return nil
 }
 

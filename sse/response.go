@@ -136,16 +136,18 @@ func (s *response) heartbeat() {
 	}
 }
 
-func (s *response) push(key string, f Frame) error {
+func (s *response) push(key string, frames ...Frame) error {
 	if s.c.ctx.Err() != nil {
 		return s.gone()
 	}
-	switch begin, ok := s.box.add(key, f); {
-	case !ok:
-		s.c.cancel(ErrSlow)
-		return ErrSlow
-	case begin:
-		go s.empty()
+	for _, f := range frames {
+		switch begin, ok := s.box.add(key, f); {
+		case !ok:
+			s.c.cancel(ErrSlow)
+			return ErrSlow
+		case begin:
+			go s.empty()
+		}
 	}
 	return nil
 }

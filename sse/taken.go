@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,9 +122,21 @@ func (t *taken) cause(reason error) error {
 
 func (t *taken) send(b []byte) error { return t.push("", b) }
 
-func (t *taken) push(key string, f Frame) error {
+func (t *taken) push(key string, frames ...Frame) (err error) {
 	t.last.Store(int64(time.Since(t.c.opts.Server.base)))
-	if err := t.out.PushKey(key, f); err != nil {
+	if key != "" {
+		for _, f := range frames {
+			err = cmp.Or(err, t.out.PushKey(key, f))
+		}
+	} else {
+		var room [16][]byte // so that few need no memory
+		all := room[:0]
+		for _, f := range frames {
+			all = append(all, f)
+		}
+		err = t.out.Push(all...)
+	}
+	if err != nil {
 		return t.cause(err)
 	}
 	return nil

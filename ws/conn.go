@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,15 +205,26 @@ func (c *Conn) Write(m channels.Message) error {
 	return c.send(m.Key, frame)
 }
 
-// WriteShared is Write of a message for many connections, which is encoded
-// once for all of them.
-func (c *Conn) WriteShared(s *channels.Shared) error {
-	window := c.window(s.Message)
-	frame, err := s.Form(window, func(m channels.Message) ([]byte, error) { return encode(m, window) })
-	if err != nil {
-		return err
+// WriteShared is Write of messages for many connections, each of which is
+// encoded once for all of them. One that cannot be encoded holds up no other.
+func (c *Conn) WriteShared(messages ...*channels.Shared) error {
+	var room [16][]byte // so that few need no memory
+	frames := room[:0]
+	var bad, ended error
+	for _, s := range messages {
+		window := c.window(s.Message)
+		frame, err := s.Form(window, func(m channels.Message) ([]byte, error) { return encode(m, window) })
+		switch {
+		case err != nil:
+			bad = err
+		case s.Key == "":
+			frames = append(frames, frame)
+		default:
+			ended = cmp.Or(c.send("", frames...), c.send(s.Key, frame))
+			frames = frames[:0]
+		}
 	}
-	return c.send(s.Key, frame)
+	return cmp.Or(c.send("", frames...), ended, bad)
 }
 
 // Flush waits until all that was written before is in the kernel's hands. The
@@ -224,11 +236,19 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) send(key string, frame []byte) error {
-	if err := c.push.PushKey(key, frame); err != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+func (c *Conn) send(key string, frames ...[]byte) (err error) {
+	switch {
+	case len(frames) == 0:
+		return nil
+	case key == "":
+		err = c.push.Push(frames...)
+	default:
+		err = c.push.PushKey(key, frames[0])
 	}
-	return nil
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
 }
 
 // window is that of compression, 0 for a message that is not compressed.

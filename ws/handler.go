@@ -75,9 +75,9 @@ func (t *transport) Write(_ context.Context, m channels.Message) error {
 	return errNotAccepted
 }
 
-func (t *transport) WriteShared(m *channels.Shared) error {
+func (t *transport) WriteShared(messages ...*channels.Shared) error {
 	if c := t.conn.Load(); c != nil {
-		return c.WriteShared(m)
+		return c.WriteShared(messages...)
 	}
 	return errNotAccepted
 }

@@ -94,7 +94,7 @@ func viaPool(b *testing.B, servers []net.Conn) ([]sender, func()) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		send[i] = c.Push
+		send[i] = func(m []byte) error { return c.Push(m) }
 	}
 	return send, func() {
 		s := pool.Stats()

@@ -115,16 +115,20 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // TLS, or on a platform without.
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
-// Push queues b and returns. It keeps b, which nobody may change afterwards,
-// and which may be pushed to other connections too. Bytes are written in the
-// order of the calls. The error is why the connection ended, or will after End;
-// a message that was dropped is no error.
-func (c *Conn) Push(b []byte) error { return c.push(item{b: b}) }
+// Push queues messages, which are written together if they may be, and returns.
+// It keeps their bytes, which nobody may change afterwards, and which may be
+// pushed to other connections too. Bytes are written in the order of the calls.
+// The error is why the connection ended, or will after End; a message that was
+// dropped is no error.
+func (c *Conn) Push(messages ...[]byte) error { return c.push("", messages) }
 
 // PushKey is Push of a message of which only the newest with its key matters.
 // Only connections with the policy Conflate make use of it. The empty key is
 // none.
-func (c *Conn) PushKey(key string, b []byte) error { return c.push(item{b: b, key: key}) }
+func (c *Conn) PushKey(key string, b []byte) error {
+	one := [1][]byte{b}
+	return c.push(key, one[:])
+}
 
 // verdict is what became of a pushed message.
 type verdict uint8
@@ -136,33 +140,46 @@ const (
 	ended
 )
 
-func (c *Conn) push(it item) error {
+func (c *Conn) push(key string, messages [][]byte) error {
+	var became [ended + 1]uint64
 	c.mu.Lock()
-	v := c.pushLocked(it)
-	wake := v == queued && !c.busy
+	for _, b := range messages {
+		if len(b) == 0 {
+			continue
+		}
+		v := c.pushLocked(item{b: b, key: key})
+		became[v]++
+		if v == ended || v == refused && c.policy != Drop {
+			break
+		}
+	}
+	wake := became[queued] > 0 && !c.busy
 	c.busy = c.busy || wake
 	err := c.err
 	c.mu.Unlock()
-	switch v {
-	case replaced:
-		c.pool.counters.conflated.Add(1)
-		fallthrough
-	case queued:
-		c.pool.counters.pushed.Add(1)
-	case refused:
-		if c.policy != Drop {
-			return c.end(byOverflow, errOverflow)
-		}
-		c.pool.counters.dropped.Add(1)
-	}
+	c.pool.counters.count(&became, c.policy)
 	if wake {
 		c.pool.makeReady(c)
+	}
+	if became[refused] > 0 && c.policy != Drop {
+		return c.end(byOverflow, errOverflow)
 	}
 	return err
 }
 
+// count counts what became of messages.
+func (n *counters) count(became *[ended + 1]uint64, policy Policy) {
+	n.pushed.Add(became[queued] + became[replaced])
+	if became[replaced] > 0 {
+		n.conflated.Add(became[replaced])
+	}
+	if became[refused] > 0 && policy == Drop {
+		n.dropped.Add(became[refused])
+	}
+}
+
 func (c *Conn) pushLocked(it item) verdict {
-	if c.err != nil || len(it.b) == 0 {
+	if c.err != nil {
 		return ended
 	}
 	c.needQueueLocked()

@@ -1,6 +1,6 @@
 # Each target is a short script in scripts/; run that for its arguments.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint fuzz bench deploy js
+.PHONY: help setup demo test unit lint fuzz bench fanout deploy js
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ js: setup ## build browser/dist from its source
 
 bench: setup ## measure beside asynq on a local Redis
 	@scripts/bench
+
+fanout: ## measure connections beside centrifuge, gws, coder/websocket and net/http
+	@cd bench && go run ./cmd/fanout
 
 deploy: ## restart two servers under load, with 5,000 clients
 	@cd bench && go run ./cmd/deploy

@@ -1,6 +1,7 @@
 // Command fanout measures one message to many connections: our WebSockets
 // beside centrifuge, gws and coder/websocket, our event streams beside a plain
-// net/http handler.
+// net/http handler. The side bare is no library but a loop of writes: what the
+// machine allows.
 //
 // Each side serves in a process of its own, which publishes when it is told to
 // on its standard input. The crowd of clients is this process, one thread with
@@ -11,5 +12,5 @@
 //
 // Start with compare in main.go, then the cases in cases.go, the crowd in
 // crowd.go and the serving process in edge.go; the sides are in rhubarb.go,
-// centrifuge.go, gws.go, coder.go and events.go.
+// centrifuge.go, gws.go, coder.go, bare.go and events.go.
 package main

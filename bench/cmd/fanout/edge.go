@@ -40,6 +40,7 @@ var all = []side{
 	{name: "centrifuge", open: openCentrifuge, hello: `{"id":1,"connect":{}}`},
 	{name: "gws", open: openGWS},
 	{name: "coder", open: openCoder},
+	{name: "bare", open: openBare},
 	{name: "rhubarb-sse", sse: true, open: openRhubarbEvents},
 	{name: "nethttp-sse", sse: true, open: openPlainEvents},
 }

@@ -27,7 +27,7 @@ type options struct {
 
 // tables are the sides that are measured beside each other, ours first.
 var tables = [][]string{
-	{"rhubarb", "centrifuge", "gws", "coder"},
+	{"rhubarb", "centrifuge", "gws", "coder", "bare"},
 	{"rhubarb-sse", "nethttp-sse"},
 }
 

@@ -24,13 +24,14 @@ type Broker interface {
 	// it. For a finished one nothing happens.
 	Revoke(ctx context.Context, states []State) []error
 
-	// Broadcast sends a payload to everyone who listens to the topic now.
-	// Nothing is stored. Topics are made of letters, digits, dots and dashes.
-	Broadcast(ctx context.Context, topic string, payload []byte) error
+	// Broadcast sends a message to everyone who listens to the topic now.
+	// Nothing is stored. Of the message the content type and encoding, the
+	// headers and the body are carried.
+	Broadcast(ctx context.Context, to Topic, m Message) error
 
-	// Listen yields broadcast payloads from the moment it returns. It ends
-	// with ctx. A listener that lags loses payloads, which the engine counts.
-	Listen(ctx context.Context, topic string) (iter.Seq[[]byte], error)
+	// Listen yields broadcast messages from the moment it returns. It ends
+	// with ctx. A listener that lags loses messages, which the engine counts.
+	Listen(ctx context.Context, to Topic) (iter.Seq[Message], error)
 
 	// Queues returns the numbers of every known queue, ordered by name.
 	Queues(ctx context.Context) ([]QueueInfo, error)

@@ -8,7 +8,7 @@ import (
 
 // topicParked carries the name of a task that a worker has parked, so that
 // workers that know it can release it.
-const topicParked = "rhubarb.parked"
+var topicParked = engine.Topic{Exchange: "rhubarb.parked"}
 
 // watchParked releases parked messages of tasks this worker knows: those that
 // wait when it starts, and those that others park later.
@@ -20,8 +20,8 @@ func (s *session) watchParked(ctx context.Context) {
 		return
 	}
 	s.unpark(ctx)
-	for name := range parked {
-		if s.tasks[string(name)] != nil {
+	for m := range parked {
+		if s.tasks[string(m.Body)] != nil {
 			s.unpark(ctx)
 		}
 	}

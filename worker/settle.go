@@ -113,7 +113,7 @@ func (s *session) announce(st *settlement) {
 	if st.Verdict != engine.Park {
 		return
 	}
-	if err := s.app.Engines().Broker.Broadcast(s.life, topicParked, []byte(st.Delivery.Task)); err != nil {
+	if err := s.app.Engines().Broker.Broadcast(s.life, topicParked, engine.Message{Body: []byte(st.Delivery.Task)}); err != nil {
 		s.log.Warn("announce parked task", "task", st.Delivery.Task, "err", err)
 	}
 }

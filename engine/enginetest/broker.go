@@ -33,6 +33,7 @@ var brokerTests = []test{
 	{"queues tell their numbers", "people watch them", "", queueNumbers},
 	{"a purge drops what waits", "and nothing that runs", "", purges},
 	{"a broadcast reaches all who listen", "control commands and events go to every worker", "", broadcasts},
+	{"a topic's key picks who hears", "monitors hear all, workers their own", "", broadcastKeys},
 	{"a listener ends with its context", "it must not leak", "", listenEnds},
 	{"topics are checked", "they become names in other systems", "", topics},
 	{"a closed receiver takes nothing", "stopping is final and may be said twice", "", closedReceiver},

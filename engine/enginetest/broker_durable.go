@@ -273,16 +273,12 @@ func revokeElsewhere(c *T) {
 
 func broadcastElsewhere(c *T) {
 	other := c.on(c.engine.Reopen(c.T, c.Set))
-	seq, err := other.Broker.Listen(c.soon(), "control")
-	if err != nil {
-		c.Fatal(err)
-	}
-	if err := c.Broker.Broadcast(c.soon(), "control", []byte("ping")); err != nil {
-		c.Fatal(err)
-	}
-	for p := range seq {
-		if string(p) != "ping" {
-			c.Errorf("got %q, want ping", p)
+	topic := engine.Topic{Exchange: "control"}
+	seq := other.listen(c.soon(), topic)
+	c.broadcast(topic, "ping")
+	for m := range seq {
+		if string(m.Body) != "ping" {
+			c.Errorf("got %q, want ping", m.Body)
 		}
 		return
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,35 +71,51 @@ func purges(c *T) {
 	}
 }
 
-func broadcasts(c *T) {
-	if err := c.Broker.Broadcast(c.soon(), "celeryev.x-1", []byte("before")); err != nil {
-		c.Fatal(err)
+// said is a small broadcast message.
+func said(text string) engine.Message {
+	return engine.Message{ContentType: "application/json", ContentEncoding: "utf-8", Headers: []byte(`{"hostname":"ü"}`), Body: []byte(text)}
+}
+
+func (c *T) broadcast(to engine.Topic, text string) {
+	c.Helper()
+	if err := c.Broker.Broadcast(c.soon(), to, said(text)); err != nil {
+		c.Fatalf("broadcast to %+v: %v", to, err)
 	}
+}
+
+func (c *T) listen(ctx context.Context, to engine.Topic) iter.Seq[engine.Message] {
+	c.Helper()
+	seq, err := c.Broker.Listen(ctx, to)
+	if err != nil {
+		c.Fatalf("listen to %+v: %v", to, err)
+	}
+	return seq
+}
+
+func broadcasts(c *T) {
+	topic := engine.Topic{Exchange: "celeryev.x-1", Key: "worker.heartbeat"}
+	c.broadcast(topic, "before")
 	const n = 50
 	got := make([][]string, 2)
 	var wg sync.WaitGroup
 	for i := range got {
-		seq, err := c.Broker.Listen(c.soon(), "celeryev.x-1")
-		if err != nil {
-			c.Fatal(err)
-		}
+		seq := c.listen(c.soon(), topic)
 		wg.Go(func() {
-			for p := range seq {
-				if got[i] = append(got[i], string(p)); len(got[i]) == n {
+			for m := range seq {
+				if want := said(""); m.ContentType != want.ContentType || m.ContentEncoding != want.ContentEncoding || string(m.Headers) != string(want.Headers) {
+					c.Errorf("heard %+v, want the type and headers of %+v", m, want)
+				}
+				if got[i] = append(got[i], string(m.Body)); len(got[i]) == n {
 					return
 				}
 			}
 		})
 	}
-	if err := c.Broker.Broadcast(c.soon(), "celeryev", []byte("another topic")); err != nil {
-		c.Fatal(err)
-	}
+	c.broadcast(engine.Topic{Exchange: "celeryev"}, "another topic")
 	var want []string
 	for i := range n {
 		want = append(want, fmt.Sprint("\x00 payload ", i))
-		if err := c.Broker.Broadcast(c.soon(), "celeryev.x-1", []byte(want[i])); err != nil {
-			c.Fatal(err)
-		}
+		c.broadcast(topic, want[i])
 	}
 	wg.Wait()
 	for i := range got {
@@ -107,15 +125,53 @@ func broadcasts(c *T) {
 	}
 }
 
+// broadcastKeys says who hears what by one letter for each sender.
+func broadcastKeys(c *T) {
+	sends := []engine.Topic{
+		{Exchange: "ev"}, {Exchange: "ev", Key: "worker.online"}, {Exchange: "ev", Key: "worker.elect.ack"},
+		{Exchange: "ev", Key: "task.multi"}, {Exchange: "ev.worker", Key: "online"}, {Exchange: "ev", Key: "worker.online", Direct: true},
+		{Exchange: "reply.ev", Key: "1b4e28ba-2fa1-11d2-883f-0016d3cca427", Direct: true},
+	}
+	tests := []struct {
+		to   engine.Topic
+		want string
+	}{
+		{engine.Topic{Exchange: "ev", Key: "#"}, "abcd"},
+		{engine.Topic{Exchange: "ev"}, "a"},
+		{engine.Topic{Exchange: "ev", Key: "worker.#"}, "bc"},
+		{engine.Topic{Exchange: "ev", Key: "worker.online"}, "b"},
+		{engine.Topic{Exchange: "ev", Key: "worker.online", Direct: true}, "f"},
+		{sends[6], "g"},
+	}
+	ctx, cancel := context.WithCancel(c.soon())
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, tt := range tests {
+		seq := c.listen(ctx, tt.to)
+		wg.Go(func() {
+			got := ""
+			for m := range seq {
+				if got += string(m.Body); len(got) > len(tt.want) {
+					break
+				}
+			}
+			if got != tt.want {
+				c.Errorf("who listens to %+v heard %q, want %q", tt.to, got, tt.want)
+			}
+		})
+	}
+	for i, to := range sends {
+		c.broadcast(to, string(rune('a'+i)))
+	}
+	c.wait(c.quiet())
+	cancel()
+	wg.Wait()
+}
+
 func listenEnds(c *T) {
 	ctx, cancel := context.WithCancel(c.Context())
-	seq, err := c.Broker.Listen(ctx, "x")
-	if err != nil {
-		c.Fatal(err)
-	}
-	if _, err := c.Broker.Listen(ctx, "x"); err != nil { // never ranged over
-		c.Fatal(err)
-	}
+	seq := c.listen(ctx, engine.Topic{Exchange: "x"})
+	c.listen(ctx, engine.Topic{Exchange: "x"}) // never ranged over
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -131,14 +187,22 @@ func listenEnds(c *T) {
 }
 
 func topics(c *T) {
-	for _, topic := range []string{"", "a b", "a*", ">", "ü", "a/b"} {
-		if err := c.Broker.Broadcast(c.soon(), topic, []byte("x")); err == nil {
-			c.Errorf("broadcast to topic %q was accepted", topic)
+	for _, name := range []string{"", "a b", "a*", ">", "ü", "a/b", "a..b", ".a"} {
+		both := []engine.Topic{{Exchange: name}, {Exchange: "x", Key: name}, {Exchange: "x", Key: name, Direct: true}}
+		if name == "" { // as a key it is one
+			both = both[:1]
 		}
-		if _, err := c.Broker.Listen(c.soon(), topic); err == nil {
-			c.Errorf("listen to topic %q was accepted", topic)
+		for _, topic := range both {
+			c.want(fmt.Sprintf("broadcast to %+v", topic), c.Broker.Broadcast(c.soon(), topic, said("x")), engine.ErrLimit)
+			_, err := c.Broker.Listen(c.soon(), topic)
+			c.want(fmt.Sprintf("listen to %+v", topic), err, engine.ErrLimit)
 		}
 	}
+	c.want("broadcast to all keys", c.Broker.Broadcast(c.soon(), engine.Topic{Exchange: "x", Key: "#"}, said("x")), engine.ErrLimit)
+	_, err := c.Broker.Listen(c.soon(), engine.Topic{Exchange: "x", Key: "#", Direct: true})
+	c.want("listen to all mailboxes", err, engine.ErrLimit)
+	big := said(strings.Repeat("x", engine.MaxMessage))
+	c.want("too large a message", c.Broker.Broadcast(c.soon(), engine.Topic{Exchange: "x"}, big), engine.ErrLimit)
 }
 
 func closedReceiver(c *T) {
@@ -174,7 +238,7 @@ func closedBroker(c *T) {
 		_, err := r.Take(c.soon(), 1)
 		ended <- err
 	}()
-	seq, err := c.Broker.Listen(c.soon(), "x")
+	seq, err := c.Broker.Listen(c.soon(), engine.Topic{Exchange: "x"})
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -192,8 +256,8 @@ func closedBroker(c *T) {
 	_, err = r.Take(ctx, 1)
 	c.want("take", err, engine.ErrClosed)
 	c.want("revoke", b.Revoke(ctx, []engine.State{{ID: "a", Status: engine.Revoked}})[0], engine.ErrClosed)
-	c.want("broadcast", b.Broadcast(ctx, "x", nil), engine.ErrClosed)
-	_, err = b.Listen(ctx, "x")
+	c.want("broadcast", b.Broadcast(ctx, engine.Topic{Exchange: "x"}, said("x")), engine.ErrClosed)
+	_, err = b.Listen(ctx, engine.Topic{Exchange: "x"})
 	c.want("listen", err, engine.ErrClosed)
 	_, err = b.Queues(ctx)
 	c.want("queues", err, engine.ErrClosed)

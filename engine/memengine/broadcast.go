@@ -2,35 +2,39 @@ package memengine
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/rhubarb-go/rhubarb/engine"
 )
 
-// maxLag is how many payloads a listener may be behind before it loses some.
+// maxLag is how many messages a listener may be behind before it loses some.
 const maxLag = 1024
 
 type listener struct {
-	payloads chan []byte
+	topic    engine.Topic
+	messages chan engine.Message
 	release  func() bool // forgets the watch on its context
 }
 
 // Broadcast implements engine.Broker.
-func (e *Engine) Broadcast(ctx context.Context, topic string, payload []byte) error {
-	if err := checkTopic(topic); err != nil {
+func (e *Engine) Broadcast(ctx context.Context, to engine.Topic, m engine.Message) error {
+	if err := to.CheckSend(); err != nil {
 		return err
 	}
-	if err := engine.CheckSize("broadcast payload", len(payload), engine.MaxMessage); err != nil {
+	if err := engine.CheckSize("broadcast message", len(m.Headers)+len(m.Body), engine.MaxMessage); err != nil {
 		return err
 	}
 	if err := e.begin(ctx); err != nil {
 		return err
 	}
 	defer e.mu.Unlock()
-	for l := range e.topics[topic] {
+	heard := engine.Message{ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Headers: m.Headers, Body: m.Body}
+	for l := range e.listeners {
+		if !l.topic.Hears(to) {
+			continue
+		}
 		select {
-		case l.payloads <- payload:
+		case l.messages <- heard:
 		default:
 			e.lost.Add(1)
 		}
@@ -39,27 +43,24 @@ func (e *Engine) Broadcast(ctx context.Context, topic string, payload []byte) er
 }
 
 // Listen implements engine.Broker.
-func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], error) {
-	if err := checkTopic(topic); err != nil {
+func (e *Engine) Listen(ctx context.Context, to engine.Topic) (iter.Seq[engine.Message], error) {
+	if err := to.CheckListen(); err != nil {
 		return nil, err
 	}
 	if err := e.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer e.mu.Unlock()
-	l := &listener{payloads: make(chan []byte, maxLag)}
-	l.release = context.AfterFunc(ctx, func() { e.deafen(topic, l) })
-	if e.topics[topic] == nil {
-		e.topics[topic] = make(map[*listener]struct{})
-	}
-	e.topics[topic][l] = struct{}{}
-	return func(yield func([]byte) bool) {
-		defer e.deafen(topic, l)
+	l := &listener{topic: to, messages: make(chan engine.Message, maxLag)}
+	l.release = context.AfterFunc(ctx, func() { e.deafen(l) })
+	e.listeners[l] = struct{}{}
+	return func(yield func(engine.Message) bool) {
+		defer e.deafen(l)
 		defer l.release()
 		for {
 			select {
-			case p := <-l.payloads:
-				if ctx.Err() != nil || !yield(p) {
+			case m := <-l.messages:
+				if ctx.Err() != nil || !yield(m) {
 					return
 				}
 			case <-ctx.Done():
@@ -71,28 +72,11 @@ func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], er
 	}, nil
 }
 
-func (e *Engine) deafen(topic string, l *listener) {
+func (e *Engine) deafen(l *listener) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.topics[topic], l)
-	if len(e.topics[topic]) == 0 {
-		delete(e.topics, topic)
-	}
+	delete(e.listeners, l)
 }
 
-// Lost returns how many payloads listeners lost so far because they lagged.
+// Lost returns how many messages listeners lost so far because they lagged.
 func (e *Engine) Lost() uint64 { return e.lost.Load() }
-
-func checkTopic(topic string) error {
-	if err := engine.CheckName("topic", topic, engine.MaxID); err != nil {
-		return err
-	}
-	for _, c := range []byte(topic) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-':
-		default:
-			return fmt.Errorf("topic %q: only letters, digits, dots and dashes are allowed", topic)
-		}
-	}
-	return nil
-}

@@ -24,7 +24,7 @@ type Engine struct {
 	keys      map[string]string // idempotency key → task id
 	shelves   map[engine.Shelf]*shelf
 	receivers map[*receiver]struct{}
-	topics    map[string]map[*listener]struct{}
+	listeners map[*listener]struct{}
 	locks     map[string]*term
 	waiters   map[string]*waiter
 	layer     layer
@@ -48,7 +48,7 @@ func New() *Engine {
 		keys:      make(map[string]string),
 		shelves:   map[engine.Shelf]*shelf{engine.Dead: {}, engine.Parked: {}},
 		receivers: make(map[*receiver]struct{}),
-		topics:    make(map[string]map[*listener]struct{}),
+		listeners: make(map[*listener]struct{}),
 		locks:     make(map[string]*term),
 		waiters:   make(map[string]*waiter),
 		layer:     newLayer(),
@@ -77,10 +77,8 @@ func (e *Engine) Close() error {
 	for r := range e.receivers {
 		r.closeLocked()
 	}
-	for _, ls := range e.topics {
-		for l := range ls {
-			l.release()
-		}
+	for l := range e.listeners {
+		l.release()
 	}
 	return nil
 }

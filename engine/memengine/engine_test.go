@@ -52,13 +52,13 @@ func TestAListenerThatLagsLosesAndIsCounted(t *testing.T) {
 	defer e.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	seq, err := e.Listen(ctx, "x")
+	seq, err := e.Listen(ctx, engine.Topic{Exchange: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const sent = 3000
 	for range sent {
-		if err := e.Broadcast(ctx, "x", []byte("p")); err != nil {
+		if err := e.Broadcast(ctx, engine.Topic{Exchange: "x"}, engine.Message{Body: []byte("p")}); err != nil {
 			t.Fatal(err)
 		}
 	}

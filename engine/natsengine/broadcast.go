@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -12,34 +13,40 @@ import (
 )
 
 // Broadcast implements engine.Broker.
-func (e *Engine) Broadcast(ctx context.Context, topic string, payload []byte) error {
+func (e *Engine) Broadcast(ctx context.Context, to engine.Topic, m engine.Message) error {
 	if e.closed() {
 		return engine.ErrClosed
 	}
-	if err := checkTopic(topic); err != nil {
+	if err := to.CheckSend(); err != nil {
 		return err
 	}
-	if err := engine.CheckSize("payload", len(payload), engine.MaxMessage); err != nil {
+	if err := engine.CheckSize("broadcast message", len(m.Headers)+len(m.Body), engine.MaxMessage); err != nil {
 		return err
 	}
-	if err := e.sub.Publish(subjectTopic+topic, payload); err != nil {
+	msg := &nats.Msg{Subject: subjectOf(to), Data: m.Body, Header: nats.Header{}}
+	for name, value := range map[string]string{hdrType: m.ContentType, hdrEncoding: m.ContentEncoding, hdrHeaders: string(m.Headers)} {
+		if value != "" {
+			msg.Header[name] = []string{oneLine(value)}
+		}
+	}
+	if err := e.sub.PublishMsg(msg); err != nil {
 		return e.wrong(err)
 	}
 	return e.flush(ctx)
 }
 
 // Listen implements engine.Broker.
-func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], error) {
+func (e *Engine) Listen(ctx context.Context, to engine.Topic) (iter.Seq[engine.Message], error) {
 	if e.closed() {
 		return nil, engine.ErrClosed
 	}
-	if err := checkTopic(topic); err != nil {
+	if err := to.CheckListen(); err != nil {
 		return nil, err
 	}
-	ch := make(chan []byte, 1024)
-	sub, err := e.sub.Subscribe(subjectTopic+topic, func(m *nats.Msg) {
+	ch := make(chan engine.Message, 1024)
+	sub, err := e.sub.Subscribe(subjectOf(to), func(m *nats.Msg) {
 		select {
-		case ch <- m.Data:
+		case ch <- broadcastOf(m):
 		default:
 			e.missed.Add(1)
 		}
@@ -52,12 +59,12 @@ func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], er
 		return nil, e.wrong(err)
 	}
 	context.AfterFunc(ctx, func() { e.unsubscribe(sub) })
-	return func(yield func([]byte) bool) {
+	return func(yield func(engine.Message) bool) {
 		defer e.unsubscribe(sub)
 		for {
 			select {
-			case p := <-ch:
-				if !yield(p) {
+			case m := <-ch:
+				if !yield(m) {
 					return
 				}
 			case <-ctx.Done():
@@ -69,7 +76,30 @@ func (e *Engine) Listen(ctx context.Context, topic string) (iter.Seq[[]byte], er
 	}, nil
 }
 
-// Missed counts broadcast payloads that slow listeners of this process lost.
+func broadcastOf(m *nats.Msg) engine.Message {
+	return engine.Message{
+		ContentType:     fromOneLine(m.Header.Get(hdrType)),
+		ContentEncoding: fromOneLine(m.Header.Get(hdrEncoding)),
+		Headers:         []byte(fromOneLine(m.Header.Get(hdrHeaders))),
+		Body:            m.Data,
+	}
+}
+
+// subjectOf writes a topic. The underscore tells where the key begins, and
+// stands for an empty one, so that "#" has what to match.
+func subjectOf(t engine.Topic) string {
+	kind := "all."
+	if t.Direct {
+		kind = "one."
+	}
+	key := t.Key
+	if rest, ok := strings.CutSuffix(key, "#"); ok {
+		key = rest + ">"
+	}
+	return subjectTopic + kind + t.Exchange + "._." + cmp.Or(key, "_")
+}
+
+// Missed counts broadcast messages that slow listeners of this process lost.
 func (e *Engine) Missed() uint64 { return e.missed.Load() }
 
 // watchFlags hears of revocations of running tasks.
@@ -98,15 +128,4 @@ func (e *Engine) stopHeld(id string) {
 		default: // Extend says it too
 		}
 	}
-}
-
-// checkTopic refuses what is no topic: letters, digits, dots and dashes, no
-// part of them empty.
-func checkTopic(topic string) error {
-	for _, part := range strings.Split(topic, ".") {
-		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
-			return fmt.Errorf("topic %q is not made of letters, digits, dots and dashes", topic)
-		}
-	}
-	return nil
 }

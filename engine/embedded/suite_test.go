@@ -29,7 +29,7 @@ func TestEngine(t *testing.T) {
 			mu.Unlock()
 			return add(t, dir)
 		},
-		Has: []string{"ping", "unified", "reopen"},
+		Has: []string{"ping", "unified", "layer", "reopen"},
 	}.Run(t)
 }
 

@@ -51,12 +51,13 @@ func delayedIntact(c *T) {
 	low.Priority, low.At = 9, at
 	high.Priority, high.At = 0, at
 	high.Body = []byte("\x00\xff body")
+	r := c.receiver()
 	c.publish(low, high)
 	if q := c.queue("q"); q.Delayed != 2 || q.Ready != 0 {
 		c.Errorf("while they wait: %+v, want 2 delayed", q)
 	}
 	c.poll(maxLease, "both are ready", func() bool { return c.queue("q").Ready == 2 })
-	ds := c.take(c.receiver(), 2)
+	ds := c.take(r, 2)
 	for i, want := range []engine.Publication{high, low} {
 		if !equalMessages(ds[i].Message, want.Message) || engine.Step(ds[i].Priority) != engine.Step(want.Priority) {
 			c.Errorf("got %+v, want %+v", ds[i].Message, want.Message)

@@ -24,8 +24,8 @@ func queueNumbers(c *T) {
 	far.At = time.Now().Add(30 * 24 * time.Hour)
 	urgent := msg("urgent")
 	urgent.Queue = "b"
-	c.publish(delayed, far, urgent)
 	r := c.receiver()
+	c.publish(delayed, far, urgent)
 	held := c.take(r, 2)
 	c.wait(50 * time.Millisecond)
 	infos, err := c.Broker.Queues(c.soon())
@@ -51,8 +51,8 @@ func purges(c *T) {
 	delayed.At = time.Now().Add(time.Hour)
 	kept := msg("kept")
 	kept.Queue = "other"
-	c.publish(delayed, kept)
 	r := c.receiver()
+	c.publish(delayed, kept)
 	ds := c.take(r, 2)
 	if n, err := c.Broker.Purge(c.soon(), "q"); n != 5 || err != nil {
 		c.Errorf("purge: got %d, %v, want 5", n, err)

@@ -22,9 +22,9 @@ func endRace(c *T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 50)
 	writing := make(chan struct{}, 4)
-	for range cap(writing) { // they write all the time, until the end stops them
+	for range cap(writing) { // they write until the end stops them, but no more than is kept
 		wg.Go(func() {
-			for n := 0; c.Streams.Append(c.soon(), []engine.Append{data("s", f, "x")})[0] == nil; n++ {
+			for n := 0; n < engine.DefaultRetainCount/8 && c.Streams.Append(c.soon(), []engine.Append{data("s", f, "x")})[0] == nil; n++ {
 				if n == 0 {
 					writing <- struct{}{}
 				}

@@ -20,6 +20,7 @@ type Engine struct {
 	//
 	//	ping     it implements engine.Pinger
 	//	unified  broker, results and streams are one
+	//	layer    Set.Layer is not nil
 	//	reopen   Reopen is given
 	//	restart  Restart is given
 	//	cut      Cut is given
@@ -58,7 +59,9 @@ func (e Engine) Run(t *testing.T) {
 	t.Run("Results", Results(e).Run)
 	t.Run("Streams", Streams(e).Run)
 	t.Run("Locks", Locks(e).Run)
-	t.Run("Layer", Layer(e).Run)
+	if slices.Contains(e.Has, "layer") {
+		t.Run("Layer", Layer(e).Run)
+	}
 	if slices.Contains(e.Has, "unified") {
 		t.Run("Unified", Unified(e).Run)
 	}
@@ -136,6 +139,7 @@ func (e Engine) declared(t *testing.T) {
 		for name, has := range map[string]bool{
 			"ping":    pings,
 			"unified": s.Broker != nil && s.Unified(),
+			"layer":   s.Layer != nil,
 			"reopen":  e.Reopen != nil,
 			"restart": e.Restart != nil,
 			"cut":     e.Cut != nil,
@@ -144,7 +148,7 @@ func (e Engine) declared(t *testing.T) {
 				t.Errorf("%q: declared %v, implemented %v", name, declares, has)
 			}
 		}
-		known := "ping unified reopen restart cut"
+		known := "ping unified layer reopen restart cut"
 		for _, name := range e.Has {
 			if !slices.Contains(strings.Fields(known), name) {
 				t.Errorf("%q is declared, known are: %s", name, known)

@@ -21,7 +21,7 @@ func open(t testing.TB) engine.Set {
 // reopen: all who share the memory share the engine.
 func reopen(_ testing.TB, s engine.Set) engine.Set { return s }
 
-var under = enginetest.Engine{Open: open, Reopen: reopen, Has: []string{"ping", "unified", "reopen"}}
+var under = enginetest.Engine{Open: open, Reopen: reopen, Has: []string{"ping", "unified", "layer", "reopen"}}
 
 func TestInFakeTime(t *testing.T) {
 	e := under

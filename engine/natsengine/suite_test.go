@@ -18,6 +18,6 @@ func TestEngine(t *testing.T) {
 			return s
 		},
 		Cut: func(t testing.TB, s engine.Set) { f.of(s).proxy.cut() },
-		Has: []string{"ping", "unified", "reopen", "restart", "cut"},
+		Has: []string{"ping", "unified", "layer", "reopen", "restart", "cut"},
 	}.Run(t)
 }

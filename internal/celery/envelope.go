@@ -24,6 +24,17 @@ const MaxEnvelope = 24 << 20
 // argument. A delivery tag that the message has stays; else it gets a new one.
 // Headers and properties that are not JSON objects are left out.
 func AppendEnvelope(dst []byte, m engine.Message, queue string, priority int) []byte {
+	return appendEnvelope(dst, m, "", queue, priority)
+}
+
+// AppendBroadcast writes a message like AppendEnvelope does, as one sent to an
+// exchange with a routing key. Those who listen to several keys read the key
+// here. celery/worker/consumer/gossip.py on_message.
+func AppendBroadcast(dst []byte, m engine.Message, exchange, key string) []byte {
+	return appendEnvelope(dst, m, exchange, key, 0)
+}
+
+func appendEnvelope(dst []byte, m engine.Message, exchange, key string, priority int) []byte {
 	b := append(dst, `{"body":"`...)
 	b = base64.StdEncoding.AppendEncode(b, m.Body)
 	b = appendString(append(b, `","content-encoding":`...), orElse(m.ContentEncoding, "utf-8"))
@@ -36,7 +47,8 @@ func AppendEnvelope(dst []byte, m engine.Message, queue string, priority int) []
 	}
 	b = append(b, `,"properties":{`...)
 	b, tag := appendCarried(b, m.Properties)
-	b = appendString(append(b, `"delivery_info":{"exchange":"","routing_key":`...), queue)
+	b = appendString(append(b, `"delivery_info":{"exchange":`...), exchange)
+	b = appendString(append(b, `,"routing_key":`...), key)
 	b = strconv.AppendInt(append(b, `},"priority":`...), int64(priority), 10)
 	b = append(b, `,"body_encoding":"base64","delivery_tag":`...)
 	if tag != nil {

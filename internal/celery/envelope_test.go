@@ -56,6 +56,15 @@ func TestEnvelopeIsKombus(t *testing.T) {
 	}
 }
 
+func TestABroadcastTellsExchangeAndKey(t *testing.T) {
+	m := engine.Message{Headers: []byte(`{"hostname":"a"}`), Properties: []byte(`{"delivery_mode":1}`), Body: []byte(`{}`)}
+	text := AppendBroadcast(nil, m, "celeryev", "worker.online")
+	want := `"properties":{"delivery_mode":1,"delivery_info":{"exchange":"celeryev","routing_key":"worker.online"},"priority":0,`
+	if !bytes.Contains(text, []byte(want)) {
+		t.Errorf("got %s, want %s in it", text, want)
+	}
+}
+
 func TestEnvelopesWithoutBase64AndIDAreRead(t *testing.T) {
 	m, queue, _, err := ParseEnvelope([]byte(`{"body": "[[\"\u00e9\"], {}]", "headers": {}, "properties": {"correlation_id": "c"}}`))
 	if err != nil || string(m.Body) != `[["é"], {}]` || m.ID != "c" || queue != "" {

@@ -52,7 +52,8 @@ func TestEngineThatCannotBeOpenedIsNamed(t *testing.T) {
 		name, flag, value, want string
 	}{
 		{"a data directory that is a file", "--data", file, file},
-		{"a Redis", "--url", "redis://localhost", "redis"},
+		{"a Redis that is not there", "--url", "redis://:secret@127.0.0.1:1", "127.0.0.1:1"},
+		{"results on another server", "--results-url", "redis://:secret@h/1", "RHUBARB_RESULTS_URL"},
 		{"a RabbitMQ", "--url", "amqp://guest:secret@localhost", "amqp"},
 		{"something else", "--url", "ftp://localhost", "ftp"},
 		{"a NATS server that is not there", "--url", "nats://user:secret@127.0.0.1:1", "127.0.0.1:1"},

@@ -18,7 +18,9 @@
 //
 // The flag --url, or RHUBARB_URL, or CELERY_BROKER_URL names the engine.
 // Nothing set means the embedded engine in --data (RHUBARB_DATA), which is
-// ./rhubarb-data unless said otherwise.
+// ./rhubarb-data unless said otherwise. On Redis, --results-url, or
+// RHUBARB_RESULTS_URL, or CELERY_RESULT_BACKEND names another database for
+// results.
 //
 // # Output and exit codes
 //

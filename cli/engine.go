@@ -10,12 +10,13 @@ import (
 )
 
 // dialer opens engines by URL, and the embedded one in dir when there is none.
-func dialer(syncAlways bool) Opener {
+// results is the URL of the results, or empty.
+func dialer(results string, syncAlways bool) Opener {
 	return func(ctx context.Context, url, dir string, log *slog.Logger) (engine.Set, io.Closer, error) {
 		if url == "" {
 			url = "file:" + dir
 		}
-		set, closeEngines, err := dial.Dial(ctx, url, &dial.Options{Logger: log, SyncAlways: syncAlways})
+		set, closeEngines, err := dial.Dial(ctx, url, &dial.Options{Logger: log, Results: results, SyncAlways: syncAlways})
 		return set, closer(closeEngines), err
 	}
 }

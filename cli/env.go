@@ -56,7 +56,8 @@ type Env struct {
 
 // globals are the flags of every subcommand.
 type globals struct {
-	URL      string           `name:"url" placeholder:"URL" env:"RHUBARB_URL,CELERY_BROKER_URL" help:"Engine: nats://host:4222, mem: (this process only), or nothing for the embedded one." group:"Flags of every command:"`
+	URL      string           `name:"url" placeholder:"URL" env:"RHUBARB_URL,CELERY_BROKER_URL" help:"Engine: redis://host:6379/0, nats://host:4222, mem: (this process only), or nothing for the embedded one." group:"Flags of every command:"`
+	Results  string           `name:"results-url" placeholder:"URL" env:"RHUBARB_RESULTS_URL,CELERY_RESULT_BACKEND" help:"Results on the same Redis, in another database or with another prefix." group:"Flags of every command:"`
 	Data     string           `name:"data" placeholder:"DIR" env:"RHUBARB_DATA" default:"rhubarb-data" help:"Data directory of the embedded engine (${default})." group:"Flags of every command:"`
 	Fsync    string           `name:"fsync" env:"RHUBARB_FSYNC" enum:"second,always" default:"second" help:"When the embedded engine syncs to disk: each second or always (${default})." group:"Flags of every command:"`
 	LogLevel slog.Level       `name:"log-level" env:"RHUBARB_LOG_LEVEL" default:"info" help:"Log from debug, info, warn or error on (${default})." group:"Flags of every command:"`
@@ -75,7 +76,7 @@ func (p Program) env(g *globals, stdout, stderr io.Writer) (*Env, error) {
 		e.Stdin = os.Stdin
 	}
 	if e.opener == nil {
-		e.opener = dialer(g.Fsync == "always")
+		e.opener = dialer(g.Results, g.Fsync == "always")
 	}
 	e.Log = newLogger(stderr, g.LogLevel, g.JSON)
 	return e, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/rhubarb-go/rhubarb/engine/embedded"
 	"github.com/rhubarb-go/rhubarb/engine/memengine"
 	"github.com/rhubarb-go/rhubarb/engine/natsengine"
+	"github.com/rhubarb-go/rhubarb/engine/redisengine"
 )
 
 // DefaultDir is the data directory of the embedded engine when none is named.
@@ -24,6 +25,10 @@ const DefaultDir = "./rhubarb-data"
 type Options struct {
 	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
+
+	// Results is the URL of the results where it is not the broker's: of the
+	// same Redis, with another database or prefix.
+	Results string
 
 	// SyncAlways makes the embedded engine sync every write to the disk.
 	SyncAlways bool
@@ -36,6 +41,8 @@ type Options struct {
 //	mem:                      in memory, for this process alone
 //	nats://HOST:PORT          a NATS server or cluster with JetStream
 //	tls://HOST:PORT           the same with TLS
+//	redis://HOST:PORT/DB      Redis 7.0 or later, as Celery writes it; also
+//	                          rediss:, redis+socket:, sentinel:, redis+cluster:
 //
 // Several NATS servers are separated by commas. The returned function closes
 // the engines. Passwords in the URL never appear in an error.
@@ -44,6 +51,9 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (engine.Set, func()
 		opts = &Options{}
 	}
 	scheme, rest, ok := strings.Cut(rawURL, ":")
+	if opts.Results != "" && !redisengine.Serves(scheme) {
+		return engine.Set{}, nil, errors.New("dial: results have a URL of their own, but only with redis: they may: unset RHUBARB_RESULTS_URL and CELERY_RESULT_BACKEND")
+	}
 	switch {
 	case rawURL == "":
 		return openEmbedded(ctx, DefaultDir, opts)
@@ -56,10 +66,26 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (engine.Set, func()
 		return engine.All(e), e.Close, nil
 	case scheme == "nats" || scheme == "tls":
 		return openNATS(ctx, rawURL, opts)
-	case scheme == "redis" || scheme == "rediss" || scheme == "sentinel" || scheme == "amqp" || scheme == "amqps":
-		return engine.Set{}, nil, fmt.Errorf("dial: no engine for %s: in this version yet: use nats://, file: or nothing for the embedded one", scheme)
+	case redisengine.Serves(scheme):
+		return openRedis(ctx, rawURL, opts)
+	case scheme == "amqp" || scheme == "amqps":
+		return engine.Set{}, nil, fmt.Errorf("dial: no engine for %s: in this version yet: use redis://, nats://, file: or nothing for the embedded one", scheme)
 	}
-	return engine.Set{}, nil, fmt.Errorf("dial: no engine for %s: — there are file:, mem: and nats://", scheme)
+	return engine.Set{}, nil, fmt.Errorf("dial: no engine for %s: — there are file:, mem:, nats:// and redis://", scheme)
+}
+
+func openRedis(ctx context.Context, url string, opts *Options) (engine.Set, func() error, error) {
+	if opts.Results != "" {
+		var err error
+		if url, err = redisengine.WithResults(url, opts.Results); err != nil {
+			return engine.Set{}, nil, err
+		}
+	}
+	e, err := redisengine.Connect(ctx, url, &redisengine.Options{Logger: opts.Logger})
+	if err != nil {
+		return engine.Set{}, nil, err
+	}
+	return e.Set(), e.Close, nil
 }
 
 func openEmbedded(ctx context.Context, dir string, opts *Options) (engine.Set, func() error, error) {

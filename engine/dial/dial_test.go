@@ -10,7 +10,8 @@ import (
 
 func TestURLsThatNameNoEngineSaySo(t *testing.T) {
 	cases := []struct{ url, want string }{
-		{"redis://:secret@localhost", "no engine for redis: in this version"},
+		{"redis://:secret@127.0.0.1:1", "connect to 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"redis://:sec/ret@127.0.0.1", "there is an @"},
 		{"amqp://guest:secret@localhost", "no engine for amqp: in this version"},
 		{"http://localhost", "no engine for http:"},
 		{"./data", "write file:./data"},
@@ -28,6 +29,18 @@ func TestURLsThatNameNoEngineSaySo(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error tells the password: %v", c.url, err)
+		}
+	}
+}
+
+func TestResultsApartAreForRedisAlone(t *testing.T) {
+	for _, c := range []struct{ url, results, want string }{
+		{"mem:", "redis://:secret@h", "unset RHUBARB_RESULTS_URL"},
+		{"redis://h", "redis://:secret@other", "are two servers"},
+	} {
+		_, _, err := dial.Dial(t.Context(), c.url, &dial.Options{Results: c.results})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s with results in %s: got %v, want …%s…", c.url, c.results, err, c.want)
 		}
 	}
 }

@@ -23,5 +23,5 @@ func ExampleDial() {
 	fmt.Println(err)
 	// Output:
 	// 0 <nil>
-	// dial: no engine for kafka: — there are file:, mem: and nats://
+	// dial: no engine for kafka: — there are file:, mem:, nats:// and redis://
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rhubarb-go/rhubarb/engine/embedded"
 )
@@ -13,5 +14,15 @@ func openEmbedded(ctx context.Context, o options) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engineSide{engine: e, results: o.Results, text: embeddedPolicy}, nil
+	return &engineSide{engine: e, results: o.Results, text: embeddedPolicy, stop: e.Close}, nil
+}
+
+// openRedisEngine is the engine on Redis alone.
+func openRedisEngine(ctx context.Context, o options) (side, error) {
+	r, e, err := openRedis(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	stop := func() error { return errors.Join(e.Close(), r.stop()) }
+	return &engineSide{engine: e, results: o.Results, text: r.policy, pids: []int{r.pid()}, stop: stop}, nil
 }

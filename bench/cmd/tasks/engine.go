@@ -23,12 +23,15 @@ type engineSide struct {
 	engine  engine.Broker
 	results bool
 	text    string
+	pids    []int
+	stop    func() error
 }
 
 // openMemory is the engine that keeps nothing on disk: what the seam allows on
 // this machine when storing costs nothing.
 func openMemory(o options) side {
-	return &engineSide{engine: memengine.New(), results: o.Results, text: "in memory: nothing reaches the disk"}
+	e := memengine.New()
+	return &engineSide{engine: e, results: o.Results, text: "in memory: nothing reaches the disk", stop: e.Close}
 }
 
 func (s *engineSide) send(ctx context.Context, j job) error { return s.publish(ctx, []job{j}) }
@@ -52,6 +55,7 @@ func (s *engineSide) publish(ctx context.Context, jobs []job) error {
 		pubs[i] = engine.Publication{Queue: "bench", Message: engine.Message{
 			ID: uuid.NewString(), Task: "bench.job", ContentType: "application/json", ContentEncoding: "utf-8", Body: body,
 		}}
+		pubs[i].Properties = fmt.Appendf(nil, `{"correlation_id":%q}`, pubs[i].ID)
 		if j.Due > 0 {
 			pubs[i].At = j.due()
 		}
@@ -106,11 +110,11 @@ func (s *engineSide) settle(ctx context.Context, r engine.Receiver, ds []*engine
 
 func (s *engineSide) waiting(ctx context.Context) (int, error) { return waiting(ctx, s.engine) }
 
-func (s *engineSide) servers() []int { return nil }
+func (s *engineSide) servers() []int { return s.pids }
 
 func (s *engineSide) policy() string { return s.text }
 
-func (s *engineSide) close() error { return s.engine.Close() }
+func (s *engineSide) close() error { return s.stop() }
 
 // waiting counts what is ready and held in all queues, and refuses a run in
 // which a message was shelved.

@@ -9,14 +9,19 @@ import (
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/engine/embedded"
+	"github.com/rhubarb-go/rhubarb/engine/redisengine"
 	"github.com/rhubarb-go/rhubarb/worker"
 )
 
 // embeddedPolicy describes the default of engine/embedded.
 const embeddedPolicy = "embedded engine: file store, written before the answer, fsync every second (SyncInterval 1s)"
 
+// rhubarbSide is the whole library on an engine.
 type rhubarbSide struct {
-	engine *embedded.Engine
+	engine engine.Broker
+	pids   []int
+	text   string
+	stop   func() error
 	app    *rhubarb.App
 	task   *rhubarb.Task[job, rhubarb.None]
 	handle atomic.Pointer[func(job)]
@@ -27,11 +32,37 @@ func openRhubarb(ctx context.Context, o options) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	app, err := rhubarb.New(engine.All(e), nil)
+	return newRhubarb(engine.All(e), o, &rhubarbSide{text: embeddedPolicy, stop: e.Close})
+}
+
+// openOnRedis is the library on a Redis of its own, as Celery would use it.
+func openOnRedis(ctx context.Context, o options) (side, error) {
+	r, e, err := openRedis(ctx, o)
 	if err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, err
 	}
-	s := &rhubarbSide{engine: e, app: app}
+	stop := func() error { return errors.Join(e.Close(), r.stop()) }
+	return newRhubarb(e.Set(), o, &rhubarbSide{text: r.policy, pids: []int{r.pid()}, stop: stop})
+}
+
+func openRedis(ctx context.Context, o options) (*redisServer, *redisengine.Engine, error) {
+	r, err := startRedis(ctx, o.Dir, o.Redis)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := redisengine.Connect(ctx, "redis://"+r.addr, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, r.stop())
+	}
+	return r, e, nil
+}
+
+func newRhubarb(set engine.Set, o options, s *rhubarbSide) (side, error) {
+	app, err := rhubarb.New(set, nil)
+	if err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	s.app, s.engine = app, set.Broker
 	var opts []rhubarb.TaskOption
 	if !o.Results {
 		opts = append(opts, rhubarb.IgnoreResult())
@@ -87,8 +118,8 @@ func (s *rhubarbSide) work(ctx context.Context, concurrency int, handle func(job
 
 func (s *rhubarbSide) waiting(ctx context.Context) (int, error) { return waiting(ctx, s.engine) }
 
-func (s *rhubarbSide) servers() []int { return nil }
+func (s *rhubarbSide) servers() []int { return s.pids }
 
-func (s *rhubarbSide) policy() string { return embeddedPolicy }
+func (s *rhubarbSide) policy() string { return s.text }
 
-func (s *rhubarbSide) close() error { return s.engine.Close() }
+func (s *rhubarbSide) close() error { return s.stop() }

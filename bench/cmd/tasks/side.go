@@ -50,6 +50,10 @@ func openSide(ctx context.Context, o options) (side, error) {
 		return openEmbedded(ctx, o)
 	case "rhubarb":
 		return openRhubarb(ctx, o)
+	case "redis":
+		return openOnRedis(ctx, o)
+	case "redisengine":
+		return openRedisEngine(ctx, o)
 	case "memory":
 		return openMemory(o), nil
 	}

@@ -61,7 +61,11 @@ func (c *command) Run(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	workers := newSupervisor([]string{"worker-1", "worker-2"}, starter(self, env), env.Log)
-	hub, err := channels.Open(ctx, app.Engines().Layer, &channels.Options{Logger: env.Log})
+	layer := app.Engines().Layer
+	if layer == nil {
+		return cli.Exit(cli.BadInput, errors.New("the demo needs a channel layer, which this engine has not: leave --url away"))
+	}
+	hub, err := channels.Open(ctx, layer, &channels.Options{Logger: env.Log})
 	if err != nil {
 		return err
 	}

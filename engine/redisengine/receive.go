@@ -1,0 +1,337 @@
+package redisengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/internal/celery"
+)
+
+// receiver takes messages for one process.
+type receiver struct {
+	e     *Engine
+	opts  engine.ReceiveOptions
+	owner string // letters and digits, nobody else's
+
+	turn    atomic.Uint32 // which queue is first
+	woken   gate          // opened when there may be something to take
+	waiters []*waiter
+	revoked chan string
+
+	life context.Context // ends with the receiver
+	stop func()          // ends it; may be called twice
+	loop sync.WaitGroup
+
+	// taking is held for reading while a script that takes is under way.
+	taking sync.RWMutex
+	unsure atomic.Bool // an answer was lost: Redis may say we hold what we do not know of
+
+	mu   sync.Mutex
+	held map[string]*engine.Delivery // by its key
+}
+
+// token is what a Delivery carries for us.
+type token struct {
+	key   string // the id under which scripts know it
+	fence string
+	epoch string
+}
+
+// Receive implements engine.Broker.
+func (e *Engine) Receive(ctx context.Context, opts engine.ReceiveOptions) (engine.Receiver, error) {
+	if e.closed() {
+		return nil, engine.ErrClosed
+	}
+	if len(opts.Queues) == 0 {
+		return nil, errors.New("redis: receive: no queues")
+	}
+	for _, q := range opts.Queues {
+		if err := engine.CheckName("queue name", q, engine.MaxQueue); err != nil {
+			return nil, err
+		}
+	}
+	if opts.MaxDeliveries == 0 {
+		opts.MaxDeliveries = engine.DefaultMaxDeliveries
+	}
+	if opts.Lease <= 0 {
+		opts.Lease = engine.DefaultLease
+	}
+	r := &receiver{
+		e: e, opts: opts, owner: strconv.FormatUint(rand.Uint64(), 36),
+		revoked: make(chan string, 256), held: map[string]*engine.Delivery{},
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the call
+	r.life, r.stop = life, sync.OnceFunc(func() { r.shut(end) })
+	err := e.declare(ctx, opts.Queues...)
+	if err == nil {
+		err = e.admit(ctx, r)
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	r.await()
+	return r, nil
+}
+
+// Close implements engine.Receiver.
+func (r *receiver) Close() error {
+	r.stop()
+	return nil
+}
+
+func (r *receiver) shut(end func()) {
+	end()
+	r.e.dismiss(r)
+	r.loop.Wait()
+	close(r.revoked)
+}
+
+func (r *receiver) Revoked() <-chan string { return r.revoked }
+
+// Take implements engine.Receiver.
+func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, error) {
+	for tries := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if r.life.Err() != nil {
+			return nil, engine.ErrClosed
+		}
+		woken := r.woken.next()
+		ds, err := r.look(ctx, most)
+		switch {
+		case len(ds) > 0:
+			return ds, nil
+		case err == nil:
+			tries = 0
+			r.arm()
+		default:
+			if !r.pause(ctx, tries) {
+				continue // says why above
+			}
+			tries++
+			continue
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+		case <-r.life.Done():
+		}
+	}
+}
+
+// pause waits while Redis is away; false if there is a reason to stop.
+func (r *receiver) pause(ctx context.Context, tries int) bool {
+	t := time.NewTimer(min(20*time.Millisecond<<min(tries, 6), time.Second))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-r.life.Done():
+	}
+	return false
+}
+
+// look takes what is there now.
+func (r *receiver) look(ctx context.Context, most int) ([]*engine.Delivery, error) {
+	if r.unsure.Load() {
+		ds, err := r.recover(ctx, most)
+		if len(ds) > 0 || err != nil {
+			return ds, err
+		}
+	}
+	for {
+		got, at, err := r.take(ctx, min(most, maxTake))
+		if err != nil || len(got) == 0 {
+			return nil, err
+		}
+		if ds := r.sift(got, at); len(ds) > 0 {
+			return ds, nil
+		}
+	}
+}
+
+const (
+	// maxTake bounds what one script takes.
+	maxTake = 100
+	// afterStop is how much longer than its context a take waits for an answer
+	// that is on its way.
+	afterStop = 500 * time.Millisecond
+)
+
+// taken is a message as the script hands it over.
+type taken struct {
+	token
+	attempt, deliveries int
+	step                int
+	queue               string
+	envelope            string
+}
+
+func (r *receiver) take(ctx context.Context, most int) (got []taken, now time.Time, err error) {
+	r.taking.RLock()
+	defer r.taking.RUnlock()
+	queues := r.opts.Queues
+	args := append(r.e.arguments(6+len(queues)), r.owner, millis(r.opts.Lease), strconv.Itoa(most),
+		strconv.Itoa(celery.MaxEnvelope), strconv.Itoa(r.opts.MaxDeliveries))
+	first := int(r.turn.Add(1)) % len(queues)
+	args = append(append(args, queues[first:]...), queues[:first]...)
+
+	// What is taken must not be lost because a worker stops just now.
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(afterStop, cancel) })()
+	got, now, err = r.read(r.e.run(call, takeScript, args))
+	if err != nil {
+		r.unsure.Store(true)
+	}
+	return got, now, r.e.wrong(err)
+}
+
+func (r *receiver) read(res rueidis.RedisResult) ([]taken, time.Time, error) {
+	parts, err := res.ToArray()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if len(parts) < 2 || len(parts)%7 != 2 {
+		return nil, time.Time{}, fmt.Errorf("redis: take answered with %d parts", len(parts))
+	}
+	ms, err := parts[0].AsInt64()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	epoch, err := parts[1].ToString()
+	got := make([]taken, 0, len(parts)/7)
+	for i := 2; i < len(parts) && err == nil; i += 7 {
+		var t taken
+		t, err = readTaken(parts[i : i+7])
+		t.epoch = epoch
+		got = append(got, t)
+	}
+	return got, time.UnixMilli(ms), err
+}
+
+func readTaken(parts []rueidis.RedisMessage) (t taken, err error) {
+	texts := [...]*string{0: &t.key, 3: &t.fence, 5: &t.queue, 6: &t.envelope}
+	numbers := [...]*int{1: &t.attempt, 2: &t.deliveries, 4: &t.step, 6: nil}
+	for i := range parts {
+		var n int64
+		switch {
+		case texts[i] != nil:
+			*texts[i], err = parts[i].ToString()
+		case numbers[i] != nil:
+			n, err = parts[i].AsInt64()
+			*numbers[i] = int(n)
+		}
+		if err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// sift makes deliveries of what can be run now, and settles the rest: what is
+// no message, what killed its workers too often, and what has time.
+func (r *receiver) sift(got []taken, now time.Time) []*engine.Delivery {
+	ds := make([]*engine.Delivery, 0, len(got))
+	var rest []settlement
+	for i := range got {
+		d, err := got[i].delivery(now)
+		switch {
+		case err != nil:
+			rest = append(rest, r.bury(d, "the message cannot be read: "+err.Error()))
+		case d.Attempt == 0:
+			rest = append(rest, r.bury(d, fmt.Sprintf("handed out %d times without being settled: it may kill its workers", d.Deliveries)))
+		default:
+			if at := hiddenUntil(d.Message); at.After(now) {
+				rest = append(rest, settlement{engine.Settlement{Delivery: d}, at})
+				continue
+			}
+			ds = append(ds, d)
+		}
+	}
+	r.know(ds)
+	if len(rest) > 0 {
+		r.putAside(rest)
+	}
+	return ds
+}
+
+// delivery reads the envelope. With an error the delivery holds the envelope
+// as its body.
+func (t *taken) delivery(now time.Time) (*engine.Delivery, error) {
+	fence, err := strconv.ParseUint(t.fence, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("fence %q: %w", t.fence, err)
+	}
+	d := &engine.Delivery{
+		Queue: t.queue, Priority: engine.PrioritySteps[t.step&3], Attempt: t.attempt, Deliveries: t.deliveries,
+		Fence: engine.Fence(fence), Taken: now, Token: &t.token,
+	}
+	raw := []byte(t.envelope)
+	m, _, priority, err := celery.ParseEnvelope(raw)
+	if err == nil && len(m.ID) > engine.MaxID {
+		err = fmt.Errorf("its id has %d bytes: %w", len(m.ID), engine.ErrLimit)
+	}
+	if err != nil {
+		d.Message = engine.Message{ID: t.key, Body: raw}
+		return d, err
+	}
+	if m.ID == "" {
+		m.ID = t.key
+	}
+	if engine.Step(priority) == t.step {
+		d.Priority = priority
+	}
+	d.Message = m
+	return d, nil
+}
+
+// know notes deliveries as handed out.
+func (r *receiver) know(ds []*engine.Delivery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range ds {
+		r.held[d.Token.(*token).key] = d
+	}
+}
+
+// forget does so for those that are settled or lost.
+func (r *receiver) forget(d *engine.Delivery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if key := d.Token.(*token).key; r.held[key] == d {
+		delete(r.held, key)
+	}
+}
+
+// bury is the settlement of what the engine dead-letters by itself.
+func (r *receiver) bury(d *engine.Delivery, reason string) settlement {
+	s := engine.State{ID: d.ID, Status: engine.Failure}
+	if r.opts.Shelve != nil {
+		s = r.opts.Shelve(d.Message, reason)
+	}
+	return settlement{engine.Settlement{Delivery: d, Verdict: engine.Bury, State: &s, Reason: reason}, time.Time{}}
+}
+
+// putAside settles what is not handed out. What fails is met again by recover.
+func (r *receiver) putAside(rest []settlement) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.life), patience) // whoever takes has gone perhaps
+	defer cancel()
+	for _, err := range r.settle(ctx, rest) {
+		if err != nil && !errors.Is(err, engine.ErrSuperseded) {
+			r.unsure.Store(true)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package redisengine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/rhubarb-go/rhubarb/engine"
+)
+
+// gate is opened for all who wait at it. The zero value is ready to use.
+type gate struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns what is closed when the gate is opened the next time.
+func (g *gate) next() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ch == nil {
+		g.ch = make(chan struct{})
+	}
+	return g.ch
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ch != nil {
+		close(g.ch)
+		g.ch = nil
+	}
+}
+
+// waiter waits for one list. It holds a connection while it waits.
+type waiter struct {
+	key   string
+	armed chan struct{} // has room for one
+}
+
+// waitFor is how long one command waits. What happens to a connection that is
+// idle is noticed after that at the latest.
+const waitFor = 20 * time.Second
+
+// await starts a waiter for each list.
+func (r *receiver) await() {
+	for _, q := range r.opts.Queues {
+		for step := range engine.PrioritySteps {
+			w := &waiter{r.e.list(q, step), make(chan struct{}, 1)}
+			r.waiters = append(r.waiters, w)
+			r.loop.Go(func() { r.wait(w) })
+		}
+	}
+}
+
+// arm lets the waiters wait for the next message.
+func (r *receiver) arm() {
+	for _, w := range r.waiters {
+		select {
+		case w.armed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wait opens the gate when a list is not empty. It takes nothing: BLMOVE of a
+// list's end to the same end waits for an element and puts it back in one step.
+// kombu takes with BRPOP, and what it took is lost with the process.
+func (r *receiver) wait(w *waiter) {
+	ctx := r.life
+	c := r.e.client
+	for tries := 0; ; {
+		select {
+		case <-w.armed:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil {
+			err := c.Do(ctx, c.B().Blmove().Source(w.key).Destination(w.key).Right().Right().Timeout(waitFor.Seconds()).Build()).Error()
+			if err == nil {
+				tries = 0
+				r.woken.open()
+				break
+			}
+			if rueidis.IsRedisNil(err) {
+				continue
+			}
+			if !r.pause(ctx, tries) {
+				return
+			}
+			tries++
+		}
+	}
+}

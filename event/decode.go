@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,22 +50,24 @@ func (e *BadError) Unwrap() error { return e.Err }
 // each, and the events are those that could be read, which is none if the body
 // as a whole is wrong.
 func Decode(body []byte) ([]Event, error) {
-	if len(body) > engine.MaxMessage {
-		return nil, &BadError{Err: fmt.Errorf("the message has %d bytes: %w", len(body), engine.ErrLimit)}
+	events, bad := decodeAll(body)
+	return events, errors.Join(asErrors(bad)...)
+}
+
+func asErrors(bad []*BadError) []error {
+	all := make([]error, len(bad))
+	for i, err := range bad {
+		all[i] = err
 	}
-	raw, err := celery.Check(body)
+	return all
+}
+
+func decodeAll(body []byte) (events []Event, bad []*BadError) {
+	list, err := split(body)
 	if err != nil {
-		return nil, &BadError{Err: err}
+		return nil, []*BadError{{Err: err}}
 	}
-	list, err := celery.Elements(raw)
-	if err != nil { // no list
-		list = []json.RawMessage{raw}
-	}
-	if len(list) > maxBatch {
-		return nil, &BadError{Err: fmt.Errorf("the message has %d events, at most %d are read: %w", len(list), maxBatch, engine.ErrLimit)}
-	}
-	events := make([]Event, 0, len(list))
-	var bad []error
+	events = make([]Event, 0, len(list))
 	for _, one := range list {
 		if e, err := decode(one); err != nil {
 			bad = append(bad, &BadError{Hostname: e.Hostname, Err: err})
@@ -72,7 +75,26 @@ func Decode(body []byte) ([]Event, error) {
 			events = append(events, e)
 		}
 	}
-	return events, errors.Join(bad...)
+	return events, bad
+}
+
+// split returns the events of a body as JSON.
+func split(body []byte) ([]json.RawMessage, error) {
+	if err := engine.CheckSize("body", len(body), engine.MaxMessage); err != nil {
+		return nil, err
+	}
+	raw, err := celery.Check(body)
+	if err != nil {
+		return nil, err
+	}
+	if trimmed := bytes.TrimLeft(raw, " \t\r\n"); trimmed[0] != '[' {
+		return []json.RawMessage{raw}, nil
+	}
+	list, err := celery.Elements(raw)
+	if err == nil && len(list) > maxBatch {
+		err = fmt.Errorf("it has %d events, at most %d are read: %w", len(list), maxBatch, engine.ErrLimit)
+	}
+	return list, err
 }
 
 // decode reads one event. With an error the event has what was read until

@@ -16,7 +16,7 @@
 // [Receive], and a [State] makes of them who is alive and what became of the
 // tasks.
 //
-// An [Elector] does a worker's duty in elections that Python workers hold.
+// [Sender.Gossip] does a worker's duty in elections that Python workers hold.
 //
 // # Reading the source
 //

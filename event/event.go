@@ -35,8 +35,8 @@ type Event struct {
 	// microsecond, and zero if the sender did not say.
 	Time time.Time
 
-	// UTCOffset is how many hours the sender thinks it is west of UTC. Senders
-	// of this package say 0. [Receive] corrects Time by it, as Celery does.
+	// UTCOffset is how many hours the sender is west of UTC. It says nothing
+	// about Time. Senders of this package say 0.
 	UTCOffset int
 
 	// Received is when [Receive] got it, by our clock. Zero before that.

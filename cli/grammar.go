@@ -10,6 +10,7 @@ type grammar struct {
 	Result resultCmd `cmd:"" help:"Show a task's state and result."`
 	Tail   tailCmd   `cmd:"" help:"Follow a task's stream."`
 	Revoke revokeCmd `cmd:"" help:"Stop tasks, waiting or running."`
+	Events eventsCmd `cmd:"" help:"Show what workers do, as they say it."`
 	Queues queuesCmd `cmd:"" help:"Show the queues' numbers."`
 	Purge  purgeCmd  `cmd:"" help:"Drop the messages that wait in a queue."`
 	Dead   deadCmd   `cmd:"" help:"Messages that could not be read or killed their workers."`

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -74,6 +75,17 @@ func (e Event) Field(name string) json.RawMessage {
 		}
 	})
 	return found
+}
+
+// Fields yields the fields of the event's own, in the sender's order. A NaN is
+// as [Event.Field] has it.
+func (e Event) Fields() iter.Seq2[string, json.RawMessage] {
+	return func(yield func(string, json.RawMessage) bool) {
+		more := true
+		e.each(func(key []byte, value json.RawMessage) {
+			more = more && yield(string(key), value)
+		})
+	}
 }
 
 // Text returns a field of the event's own that is a string, else "".

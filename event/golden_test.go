@@ -24,7 +24,7 @@ type published struct {
 // captured returns the messages of all captures, in the order of their files.
 func captured(t testing.TB) (all []published) {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob("testdata/[em]*-*.json")
 	if err != nil || len(files) < 15 {
 		t.Fatalf("captures: got %d, %v; want 15 at least", len(files), err)
 	}

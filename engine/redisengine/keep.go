@@ -134,4 +134,3 @@ func (r *receiver) tell(key string) {
 	default:
 	}
 }
-

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -30,6 +31,16 @@ type Options struct {
 	// Origin names this process in messages. Empty means gen<pid>@<host>.
 	Origin string
 
+	// Routes say where calls go by the name of their task, where neither the
+	// call nor the task does: a route of the very name first, then the first
+	// pattern that fits. What none fits goes to Queue.
+	Routes []Route
+
+	// InheritPriority gives calls that a task makes, its links and the next
+	// step of its chain the task's own priority, unless they have one.
+	// Celery's task_inherit_parent_priority.
+	InheritPriority bool
+
 	// Send is middleware around every call on its way out, the first one
 	// outermost.
 	Send []func(next SendFunc) SendFunc
@@ -54,6 +65,7 @@ type Sent struct {
 type App struct {
 	engines engine.Set
 	opts    Options
+	routes  routes
 	replyTo string
 	send    SendFunc
 }
@@ -72,6 +84,10 @@ func New(set engine.Set, opts *Options) (*App, error) {
 	}
 	if len(a.opts.Queue) > engine.MaxQueue {
 		return nil, fmt.Errorf("rhubarb: new app: queue name of %d bytes, at most %d are allowed", len(a.opts.Queue), engine.MaxQueue)
+	}
+	var err error
+	if a.routes, err = newRoutes(a.opts.Routes); err != nil {
+		return nil, fmt.Errorf("rhubarb: new app: %w", err)
 	}
 	if a.opts.KeepResults == 0 {
 		a.opts.KeepResults = engine.DefaultTTL
@@ -128,16 +144,8 @@ func (a *App) complete(ctx context.Context, c *Call, now time.Time) {
 	if c.ID == "" {
 		c.ID = uuid.NewString()
 	}
-	if c.Queue == "" {
-		c.Queue = a.opts.Queue
-	}
-	if c.expiresIn > 0 && c.Expires.IsZero() {
-		from := now
-		if c.ETA.After(from) {
-			from = c.ETA
-		}
-		c.Expires = from.Add(c.expiresIn)
-	}
+	a.route(c)
+	c.setExpiry(now)
 	if inv := Current(ctx); inv != nil {
 		if c.RootID == "" {
 			c.RootID = inv.RootID
@@ -145,9 +153,18 @@ func (a *App) complete(ctx context.Context, c *Call, now time.Time) {
 		if c.ParentID == "" {
 			c.ParentID = inv.ID
 		}
+		a.Inherit(c, inv.Priority)
 	}
 	if c.RootID == "" {
 		c.RootID = c.ID
+	}
+}
+
+// Inherit gives a call the priority of the task it comes from, if the app's
+// option says so and the call has none.
+func (a *App) Inherit(c *Call, priority int) {
+	if a.opts.InheritPriority && c.Priority == 0 {
+		c.Priority = priority
 	}
 }
 
@@ -177,10 +194,12 @@ func (a *App) publish(ctx context.Context, calls []*Call) []Sent {
 	return out
 }
 
-// Publication writes a complete call as what an engine carries. Workers use it
-// for messages that go along with a settlement; send middleware does not see
-// those.
+// Publication writes a call as what an engine carries. A queue that the call
+// leaves open is that of its route. Workers use it for messages that go along
+// with a settlement; send middleware does not see those.
 func (a *App) Publication(c *Call) (engine.Publication, error) {
+	a.route(c)
+	c.setExpiry(time.Now())
 	if err := c.check(); err != nil {
 		return engine.Publication{}, err
 	}
@@ -199,21 +218,19 @@ func (a *App) Publication(c *Call) (engine.Publication, error) {
 func (a *App) task(c *Call) *celery.Task {
 	t := &celery.Task{
 		Lang: "go", Name: c.Task, ID: c.ID, Shadow: c.Shadow, ETA: c.ETA, Expires: c.Expires,
-		Group: c.GroupID, RootID: c.RootID, ParentID: c.ParentID, Origin: a.opts.Origin,
+		Group: c.GroupID, GroupIndex: c.GroupIndex, RootID: c.RootID, ParentID: c.ParentID, Origin: a.opts.Origin,
 		IgnoreResult: c.IgnoreResult, SoftLimit: c.SoftLimit, HardLimit: c.HardLimit,
-		Args: c.Args, Kwargs: c.Kwargs, ReplyTo: a.replyTo, Priority: c.Priority,
-		Embed: celery.Embed{Callbacks: c.Links, Errbacks: c.LinkErrors, Chain: c.Chain},
+		Args: c.Args, Kwargs: c.Kwargs, ReplyTo: c.ReplyTo, Priority: c.Priority, Compression: c.Compression,
+		Embed: celery.Embed{Callbacks: c.Links, Errbacks: c.LinkErrors, Chain: c.Chain, Chord: c.Chord},
+		Extra: c.headers(),
+	}
+	if t.ReplyTo == "" {
+		t.ReplyTo = a.replyTo
+	}
+	if len(c.Stamps) > 0 {
+		t.Stamps, t.StampedHeaders = c.Stamps, slices.Sorted(maps.Keys(c.Stamps))
 	}
 	t.ArgsRepr, t.KwargsRepr = celery.Repr(c.Args, c.Kwargs)
-	if len(c.Headers) > 0 {
-		t.Extra = make(map[string]json.RawMessage, len(c.Headers))
-		for k, v := range c.Headers {
-			raw, err := json.Marshal(v)
-			if err == nil { // a string always encodes
-				t.Extra[k] = raw
-			}
-		}
-	}
 	return t
 }
 

@@ -59,6 +59,7 @@ const (
 	formStruct             // a field per argument
 	formNone               // no argument
 	formRaw                // Args
+	formFailed             // Failed
 )
 
 type field struct {
@@ -74,6 +75,8 @@ func newCodec[In any]() *codec[In] {
 	switch {
 	case t == reflect.TypeFor[Args]():
 		return &codec[In]{form: formRaw}
+	case t == reflect.TypeFor[Failed]():
+		return &codec[In]{form: formFailed}
 	case t == reflect.TypeFor[None]() || t.Kind() == reflect.Struct && t.NumField() == 0:
 		return &codec[In]{form: formNone}
 	case t.Kind() != reflect.Struct || selfCoded(t):
@@ -153,6 +156,9 @@ func (c *codec[In]) encode(in In, positional bool) ([]json.RawMessage, map[strin
 		return nil, nil, nil
 	case formRaw:
 		return any(in).(Args).encode()
+	case formFailed:
+		args, err := any(in).(Failed).Arguments()
+		return args, nil, err
 	case formScalar:
 		raw, err := celery.Marshal(in)
 		if err != nil {
@@ -206,6 +212,9 @@ func (c *codec[In]) decode(args []json.RawMessage, kwargs map[string]json.RawMes
 			return in, err
 		}
 		return any(a).(In), nil
+	case formFailed:
+		f, err := decodeFailed(args)
+		return any(f).(In), err
 	case formScalar:
 		err = c.decodeScalar(&in, args, kwargs)
 	default:

@@ -3,6 +3,7 @@ package rhubarb
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -31,8 +32,19 @@ type Call struct {
 	Headers map[string]string // the caller's own, readable in the handler
 	Shadow  string            // a name to show instead of Task
 
+	// RawHeaders are headers whose values are any JSON. They win over Headers
+	// of the same name.
+	RawHeaders map[string]json.RawMessage
+
+	// Stamps are headers that stay with the task: in its extended result and
+	// in its retries. Signatures carry their own. celery/canvas.py stamp.
+	Stamps map[string]json.RawMessage
+
 	RootID, ParentID string // set by the app when called inside a task
 	GroupID          string
+	GroupIndex       *int   // the place in the group; nil if there is none
+	ReplyTo          string // empty means the app's own
+	Compression      string // of the body, by kombu's names: gzip, zlib, zstd; empty means none
 
 	IgnoreResult bool
 	SoftLimit    time.Duration // zero: the task's own
@@ -44,9 +56,13 @@ type Call struct {
 	// Chain is what runs after this task, last step first, as it travels.
 	Chain []Signature
 
+	// Chord is the body of the chord that the task is a part of.
+	Chord *Signature
+
 	Key    string        // idempotency key
 	KeyTTL time.Duration // zero means 24 hours
 
+	countdown time.Duration // what ETA was made from, for signatures
 	expiresIn time.Duration
 	err       error
 }
@@ -75,19 +91,20 @@ type (
 // CallOption sets something about one call.
 type CallOption func(*Call)
 
-// Countdown delays the call by d from now. Negative is an error.
+// Countdown delays the call by d from now, and that of a signature by d from
+// when it is sent. Negative is an error.
 func Countdown(d time.Duration) CallOption {
 	return func(c *Call) {
 		if d < 0 {
 			c.fail("countdown %v is negative: use 0 for at once", d)
 			return
 		}
-		c.ETA = time.Now().Add(d)
+		c.ETA, c.countdown = time.Now().Add(d), d
 	}
 }
 
 // ETA delays the call until t.
-func ETA(t time.Time) CallOption { return func(c *Call) { c.ETA = t } }
+func ETA(t time.Time) CallOption { return func(c *Call) { c.ETA, c.countdown = t, 0 } }
 
 // Expires drops the call, as REVOKED, if it has not started by t.
 func Expires(t time.Time) CallOption {
@@ -121,6 +138,22 @@ func Header(key, value string) CallOption {
 	}
 }
 
+// Stamp marks the call with a header that stays with the task, see
+// [Call.Stamps]. A value that is not JSON is an error.
+func Stamp(key string, value any) CallOption {
+	return func(c *Call) {
+		raw, err := celery.Marshal(value)
+		if err != nil {
+			c.fail("stamp %q: %v", key, err)
+			return
+		}
+		if c.Stamps == nil {
+			c.Stamps = map[string]json.RawMessage{}
+		}
+		c.Stamps[key] = raw
+	}
+}
+
 // TaskID sets the id instead of a random one. An id is used once: a second
 // call with the id of a known task is not run.
 func TaskID(id string) CallOption {
@@ -138,7 +171,8 @@ func Shadow(name string) CallOption { return func(c *Call) { c.Shadow = name } }
 // Link calls the signature with the result after success.
 func Link(s Signature) CallOption { return func(c *Call) { c.Links = append(c.Links, s) } }
 
-// LinkError calls the signature with this task's id after failure.
+// LinkError calls the signature with this task's id after failure, or with all
+// there is to know if its task takes a [Failed] and the worker knows it.
 func LinkError(s Signature) CallOption {
 	return func(c *Call) { c.LinkErrors = append(c.LinkErrors, s) }
 }
@@ -186,6 +220,17 @@ func NewCall(task string, args Args, opts ...CallOption) (*Call, error) {
 	return c, nil
 }
 
+// setExpiry turns an expiry after some time into one at a time.
+func (c *Call) setExpiry(now time.Time) {
+	if c.expiresIn <= 0 || !c.Expires.IsZero() {
+		return
+	}
+	if c.ETA.After(now) {
+		now = c.ETA
+	}
+	c.Expires = now.Add(c.expiresIn)
+}
+
 func (c *Call) fail(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf(format, args...)
@@ -215,7 +260,28 @@ func (c *Call) check() error {
 			return fmt.Errorf("header %q belongs to the protocol: choose another name", k)
 		}
 	}
+	for k := range c.RawHeaders {
+		if reserved[k] || strings.TrimSpace(k) == "" {
+			return fmt.Errorf("header %q belongs to the protocol: choose another name", k)
+		}
+	}
 	return nil
+}
+
+// headers are those of the caller's own as JSON.
+func (c *Call) headers() map[string]json.RawMessage {
+	if len(c.Headers)+len(c.RawHeaders) == 0 {
+		return nil
+	}
+	out := make(map[string]json.RawMessage, len(c.Headers)+len(c.RawHeaders))
+	for k, v := range c.Headers {
+		raw, err := json.Marshal(v)
+		if err == nil { // a string always encodes
+			out[k] = raw
+		}
+	}
+	maps.Copy(out, c.RawHeaders)
+	return out
 }
 
 // reserved are the headers of message protocol 2. celery/app/amqp.py as_task_v2.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/internal/celery"
 )
 
@@ -29,6 +30,10 @@ var (
 //lint:ignore ST1012 it stands beside Retry and Reject, which are no sentinels
 var Ignore = errors.New("ignore the result")
 
+// ErrMaxRetries is the failure of a task whose handler asked for a retry
+// without saying why, when none was left. Celery's MaxRetriesExceededError.
+var ErrMaxRetries = errors.New("no retry is left")
+
 // ErrNoInvocation is returned where a task's context is needed and ctx is not
 // one.
 var ErrNoInvocation = errors.New("rhubarb: not inside a task")
@@ -46,11 +51,16 @@ func (e *retryError) Error() string {
 	}
 	return e.err.Error()
 }
-func (e *retryError) Unwrap() error { return e.err }
+func (e *retryError) Unwrap() error {
+	if e.err == nil {
+		return ErrMaxRetries
+	}
+	return e.err
+}
 
 // Retry, returned by a handler, asks for another run after the given wait; a
 // negative one leaves the wait to the task's policy. err is why; when no
-// retry is left it becomes the task's failure.
+// retry is left it becomes the task's failure, or [ErrMaxRetries] if it is nil.
 func Retry(err error, after time.Duration) error { return &retryError{err, after} }
 
 type rejectError struct{ reason string }
@@ -132,6 +142,9 @@ func taskError(id, status string, r *celery.Result) *TaskError {
 		e.Traceback = *r.Traceback
 	}
 	if x, ok := celery.ExceptionOf(r.Result); ok {
+		if status == engine.Rejected && len(x.Args) == 2 {
+			x.Args = x.Args[:1] // the other one says whether it was requeued
+		}
 		e.Type, e.Module, e.Message = x.Type, x.Module, x.Text()
 	}
 	return e

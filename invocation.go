@@ -30,8 +30,13 @@ type Invocation struct {
 	// Retries counts those that the task asked for.
 	Retries int
 
-	// Headers are the caller's own.
+	// Headers are the caller's own. What is no string stands here as its JSON.
 	Headers map[string]string
+	// RawHeaders are the same as they came.
+	RawHeaders map[string]json.RawMessage
+
+	// Stamps are the headers that stay with the task, see [Call.Stamps].
+	Stamps map[string]json.RawMessage
 
 	// Fence grows with every attempt; hand it to stores that can refuse an
 	// outdated writer.
@@ -44,7 +49,8 @@ type Invocation struct {
 	Args   []json.RawMessage
 	Kwargs map[string]json.RawMessage
 
-	// Priority as it was sent; calls made inside the task do not inherit it.
+	// Priority as it was sent. Calls made inside the task inherit it if the
+	// app's options say so.
 	Priority int
 
 	// Sent collects the ids of the tasks this one sends. It may be nil.
@@ -60,8 +66,9 @@ type Output interface {
 	// Emit hands over one record of the stream. It may return before the
 	// record is stored, and waits while too much is under way.
 	Emit(ctx context.Context, e engine.Entry) error
-	// Put keeps a state that is not final and waits until it is stored.
-	Put(ctx context.Context, s engine.State) error
+	// Put keeps a state that is not final, with its meta as JSON, and waits
+	// until it is stored.
+	Put(ctx context.Context, status string, meta json.RawMessage) error
 }
 
 // NewContext returns a context in which inv is current. It is for workers.
@@ -115,8 +122,7 @@ func UpdateState(ctx context.Context, status string, meta any) error {
 	if err != nil {
 		return fmt.Errorf("rhubarb: update state: meta: %w", err)
 	}
-	r := celery.Result{Status: status, Result: raw, TaskID: inv.ID, ParentID: inv.ParentID, GroupID: inv.GroupID}
-	return inv.out.Put(ctx, engine.State{ID: inv.ID, Status: status, Record: r.Append(nil)})
+	return inv.out.Put(ctx, status, raw)
 }
 
 // Emit writes a record of kind data to the task's stream: v as JSON, so a

@@ -76,8 +76,11 @@ func newState(s engine.State) (State, error) {
 	if out.Meta, err = celery.Plain(rec.Result); err != nil {
 		return out, fmt.Errorf("rhubarb: state of %s: %w", s.ID, err)
 	}
+	if x, ok := celery.ExceptionOf(rec.Result); ok && s.Status == engine.Failure && x.Type == "Reject" && x.Module == "celery.exceptions" {
+		out.Status = engine.Rejected // celery/worker/request.py on_failure keeps it as a FAILURE
+	}
 	if s.Status == engine.Retry || engine.Ready(s.Status) && s.Status != engine.Success {
-		out.Err = taskError(s.ID, s.Status, rec)
+		out.Err = taskError(s.ID, out.Status, rec)
 	}
 	return out, nil
 }
@@ -109,7 +112,8 @@ func (r *Result[Out]) Watch(ctx context.Context) iter.Seq2[State, error] {
 }
 
 // Get waits for the end of the task and returns its output. A task that did
-// not succeed gives a [*TaskError].
+// not succeed gives a [*TaskError]. One whose result is ignored gives the zero
+// value, once it has ended.
 func (r *Result[Out]) Get(ctx context.Context) (Out, error) {
 	var out Out
 	for s, err := range r.Watch(ctx) {
@@ -118,6 +122,9 @@ func (r *Result[Out]) Get(ctx context.Context) (Out, error) {
 		}
 		if !s.Ready() {
 			continue
+		}
+		if s.Status == engine.Ignored && len(s.Record) == 0 { // nothing is kept of it
+			return out, nil
 		}
 		if s.Status != engine.Success {
 			if s.Err == nil {

@@ -37,6 +37,9 @@ type Definition struct {
 	// Params describes the arguments in order. It is nil for raw input.
 	Params []Param
 
+	// TakesFailed tells a task whose input is [Failed].
+	TakesFailed bool
+
 	// Run decodes the arguments of the invocation in ctx, calls the handler
 	// and returns its output. A wrong argument gives an [*ArgumentError].
 	Run Handler
@@ -55,6 +58,11 @@ type Defaults struct {
 	AckEarly bool
 	// IgnoreResult keeps no result.
 	IgnoreResult bool
+	// KeepErrors keeps failures all the same. Celery's
+	// store_errors_even_if_ignored.
+	KeepErrors bool
+	// TrackStarted keeps the state STARTED with the worker's name and process.
+	TrackStarted bool
 	// Retry is the policy for errors. The zero value retries only on [Retry].
 	Retry RetryPolicy
 	// SoftLimit cancels the handler's context after that time; zero is none.
@@ -88,7 +96,7 @@ func Define[In, Out any](name string, handler func(context.Context, In) (Out, er
 		panic("rhubarb: define task " + name + ": handler is nil")
 	}
 	args := newCodec[In]()
-	def := &Definition{Name: name, Params: args.params()}
+	def := &Definition{Name: name, Params: args.params(), TakesFailed: args.form == formFailed}
 	for _, opt := range opts {
 		opt(&def.Defaults)
 	}
@@ -177,8 +185,17 @@ func Positional() TaskOption { return func(d *Defaults) { d.Positional = true } 
 // it is not run again but fails with WorkerLostError.
 func AckEarly() TaskOption { return func(d *Defaults) { d.AckEarly = true } }
 
-// IgnoreResult keeps no result of the task.
+// IgnoreResult keeps no result of the task, be it output or error. A worker
+// obeys it also where the caller does not ask for it.
 func IgnoreResult() TaskOption { return func(d *Defaults) { d.IgnoreResult = true } }
+
+// KeepErrors keeps why the task failed or was revoked though its result is
+// ignored. Celery's store_errors_even_if_ignored.
+func KeepErrors() TaskOption { return func(d *Defaults) { d.KeepErrors = true } }
+
+// TrackStarted keeps the state STARTED with the meta {"pid": …, "hostname": …}
+// before the task runs, at the price of a write. Celery's track_started.
+func TrackStarted() TaskOption { return func(d *Defaults) { d.TrackStarted = true } }
 
 // WithRetry sets the retry policy.
 func WithRetry(p RetryPolicy) TaskOption { return func(d *Defaults) { d.Retry = p } }

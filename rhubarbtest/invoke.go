@@ -42,6 +42,9 @@ func Header(key, value string) Option {
 	}
 }
 
+// invoked is the id of what [Invoke] runs.
+const invoked = "test"
+
 // Invoke runs a task's handler once, in this goroutine, with its arguments
 // sent through their wire form, and returns what it did. Calls it makes
 // through rhubarb.AppOf go to app and can be asserted there.
@@ -52,7 +55,7 @@ func Invoke[In, Out any](t testing.TB, app *App, task *rhubarb.Task[In, Out], in
 		t.Fatalf("Invoke(%s): %v", task.Name(), err)
 	}
 	inv := &rhubarb.Invocation{
-		ID: "test", RootID: "test", Task: task.Name(), Queue: app.DefaultQueue(), Attempt: 1,
+		ID: invoked, RootID: invoked, Task: task.Name(), Queue: app.DefaultQueue(), Attempt: 1,
 		Args: call.Args, Kwargs: call.Kwargs,
 	}
 	for _, opt := range opts {
@@ -82,13 +85,10 @@ func (r *recorder) Emit(_ context.Context, e engine.Entry) error {
 	return nil
 }
 
-func (r *recorder) Put(_ context.Context, s engine.State) error {
-	rec, err := celery.DecodeResult(s.Record)
-	if err != nil {
-		return err
-	}
+func (r *recorder) Put(_ context.Context, status string, meta json.RawMessage) error {
+	rec := celery.Result{Status: status, Result: meta, TaskID: invoked}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.states = append(r.states, rhubarb.State{ID: s.ID, Status: s.Status, Meta: rec.Result, Record: s.Record})
+	r.states = append(r.states, rhubarb.State{ID: invoked, Status: status, Meta: meta, Record: rec.Append(nil)})
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // admit reads the message and says what becomes of it if it cannot be run.
-func (r *run) admit() (engine.Settlement, bool) {
+func (r *run) admit() (ending, bool) {
 	t, err := celery.Decode(r.d.Message, r.s.limits())
 	if err == nil {
 		r.t = t
@@ -36,25 +36,26 @@ func (r *run) admit() (engine.Settlement, bool) {
 		x := celery.Exception{Type: "WorkerLostError", Module: "billiard.exceptions"}
 		return r.failure(x.With("the worker died while the task ran, and it runs at most once"), ""), false
 	}
-	return engine.Settlement{}, true
+	return ending{}, true
 }
 
 // outcome decides what follows from what the handler returned.
-func (r *run) outcome(ctx context.Context, v any, err error) engine.Settlement {
+func (r *run) outcome(ctx context.Context, v any, err error) ending {
 	cause := context.Cause(ctx)
 	reason, rejected := rhubarb.Rejection(err)
 	switch {
 	case errors.Is(cause, rhubarb.ErrRevoked):
 		return r.revoked("terminated")
 	case err != nil && errors.Is(cause, rhubarb.ErrShutdown):
-		return engine.Settlement{Delivery: r.d, Verdict: engine.Return}
+		return r.giveBack()
 	case err == nil:
 		return r.success(v)
 	case errors.Is(err, rhubarb.Ignore):
 		return r.done(&celery.Result{Status: engine.Ignored})
 	case rejected:
-		x := celery.Exception{Type: "Reject", Module: "celery.exceptions"}.With(reason)
-		return r.bury(&celery.Result{Status: engine.Rejected, Result: x.JSON()}, "rejected by the task: "+reason)
+		// celery/worker/request.py on_failure: Reject(reason, requeue) is kept as a FAILURE.
+		x := celery.Exception{Type: "Reject", Module: "celery.exceptions"}.With(reason, false)
+		return bury(r.failure(x, ""), "rejected by the task: "+reason)
 	}
 	if wait, again := r.task.Defaults.Retry.Decide(err, r.t.Retries); again {
 		return r.retry(err, wait)
@@ -63,7 +64,7 @@ func (r *run) outcome(ctx context.Context, v any, err error) engine.Settlement {
 	return r.failure(x, trace)
 }
 
-func (r *run) success(v any) engine.Settlement {
+func (r *run) success(v any) ending {
 	raw, err := celery.Marshal(v)
 	if err != nil {
 		x := celery.Exception{Type: "EncodeError", Module: "kombu.exceptions"}
@@ -76,103 +77,95 @@ func (r *run) success(v any) engine.Settlement {
 	if _, none := v.(rhubarb.None); none {
 		raw = []byte("null")
 	}
-	follow := r.follow(r.t.Embed.Callbacks, "link", raw)
-	if len(r.t.Embed.Chain) > 0 {
-		follow = append(follow, r.nextStep(raw)...)
+	// celery/app/trace.py: before the record, which names them as children.
+	links, next := r.links(r.t.Embed.Callbacks, raw), r.nextStep(raw)
+	e := r.done(&celery.Result{Status: engine.Success, Result: raw})
+	e.Follow = append(links, next...)
+	if len(next) == 0 { // nothing, where there is no chain
+		x := celery.Exception{Type: "ValueError", Module: "builtins"}.With("the next step of the chain could not be called")
+		e.cut = r.cutChain(&celery.Result{Result: x.JSON()})
 	}
-	s := r.done(&celery.Result{Status: engine.Success, Result: raw}) // names what follows as its children
-	s.Follow = follow
-	return s
+	return e
 }
 
-func (r *run) failure(x celery.Exception, trace string) engine.Settlement {
+func (r *run) failure(x celery.Exception, trace string) ending {
 	rec := &celery.Result{Status: engine.Failure, Result: x.JSON()}
 	if trace != "" {
 		rec.Traceback = &trace
 	}
-	var follow []engine.Publication
+	e := r.done(rec)
 	if r.t != nil {
-		follow = r.follow(r.t.Embed.Errbacks, "link_error", quote(r.d.ID))
+		e.Follow = r.errorLinks(r.t.Embed.Errbacks, rec)
+		e.cut = r.cutChain(rec)
 	}
-	s := r.done(rec)
-	s.Follow = follow
-	return s
+	return e
 }
 
-func (r *run) revoked(reason string) engine.Settlement {
-	s := rhubarb.RevokedState(r.d.ID, reason, r.keep())
-	return engine.Settlement{Delivery: r.d, State: &s}
+// revoked ends a run that was stopped, or that never began.
+// celery/worker/request.py _announce_revoked.
+func (r *run) revoked(reason string) ending {
+	x := celery.Exception{Type: "TaskRevokedError", Module: "celery.exceptions"}.With(reason)
+	return r.done(&celery.Result{Status: engine.Revoked, Result: x.JSON()})
+}
+
+func (r *run) giveBack() ending {
+	return ending{Settlement: engine.Settlement{Delivery: r.d, Verdict: engine.Return}}
 }
 
 // retry keeps the state RETRY and sends the same message again, one retry
 // later. celery/app/task.py Task.retry.
-func (r *run) retry(err error, wait time.Duration) engine.Settlement {
+func (r *run) retry(err error, wait time.Duration) ending {
 	again := *r.t
 	again.Retries++
 	again.ETA = time.Now().Add(wait)
+	again.Redelivered = false
+	if again.ParentID == "" { // celery/app/base.py send_task: it is sent from inside a task
+		again.ParentID = r.d.ID
+	}
 	m, encErr := again.Message()
 	if encErr != nil {
 		x, trace := describe(nil, fmt.Errorf("%w (and the retry cannot be sent: %v)", err, encErr))
 		return r.failure(x, trace)
 	}
-	x, trace := describe(nil, err)
-	s := r.done(&celery.Result{Status: engine.Retry, Result: x.JSON()})
-	if trace != "" {
-		s = r.done(&celery.Result{Status: engine.Retry, Result: x.JSON(), Traceback: &trace})
-	}
-	s.Follow = []engine.Publication{{
+	r.sent.Add(r.d.ID) // Celery's too is a child of its own
+	e := r.done(retryRecord(err))
+	e.Follow = []engine.Publication{{
 		Message: m, Queue: r.d.Queue, Priority: r.d.Priority, At: again.ETA, Round: again.Retries,
 	}}
-	return s
+	return e
+}
+
+// retryRecord tells why there is a retry, or nothing if the handler did not
+// say.
+func retryRecord(err error) *celery.Result {
+	rec := &celery.Result{Status: engine.Retry}
+	if errors.Is(err, rhubarb.ErrMaxRetries) {
+		return rec
+	}
+	x, trace := describe(nil, err)
+	rec.Result = x.JSON()
+	if trace != "" {
+		rec.Traceback = &trace
+	}
+	return rec
 }
 
 // unreadable dead-letters a message that is not a task.
-func (r *run) unreadable(err error) engine.Settlement {
+func (r *run) unreadable(err error) ending {
 	r.s.log.Error("message dead-lettered", "task", r.d.Task, "id", r.d.ID, "queue", r.d.Queue, "err", err)
 	x := celery.Exception{Type: "DecodeError", Module: "kombu.exceptions"}.With(err.Error())
-	return r.bury(&celery.Result{Status: engine.Failure, Result: x.JSON()}, err.Error())
+	return bury(r.done(&celery.Result{Status: engine.Failure, Result: x.JSON()}), err.Error())
 }
 
-func (r *run) park(reason string) engine.Settlement {
+func (r *run) park(reason string) ending {
 	r.s.log.Warn("task parked", "task", r.d.Task, "id", r.d.ID, "queue", r.d.Queue, "err", reason)
-	return engine.Settlement{Delivery: r.d, Verdict: engine.Park, Reason: reason}
+	return ending{Settlement: engine.Settlement{Delivery: r.d, Verdict: engine.Park, Reason: reason}}
 }
 
-func (r *run) bury(rec *celery.Result, reason string) engine.Settlement {
-	s := r.done(rec)
-	s.Verdict, s.Reason = engine.Bury, reason
-	return s
-}
-
-// done completes the record and makes the settlement that keeps it. Where no
-// result is wanted the state is kept, since it ends the stream and tells a
-// duplicate from a new task, but not the output.
-func (r *run) done(rec *celery.Result) engine.Settlement {
-	rec.TaskID = r.d.ID
-	if engine.Ready(rec.Status) {
-		rec.DateDone = time.Now()
-	}
-	if r.t != nil {
-		rec.ParentID, rec.GroupID = r.t.ParentID, r.t.Group
-		if r.ignored() && rec.Status == engine.Success {
-			rec.Result = []byte("null")
-		}
-	}
-	rec.Children = r.sent.JSON()
-	return engine.Settlement{Delivery: r.d, State: &engine.State{
-		ID: r.d.ID, Status: rec.Status, Record: rec.Append(nil), TTL: r.keep(),
-	}}
-}
-
-func (r *run) ignored() bool {
-	return r.t.IgnoreResult || r.task != nil && r.task.Defaults.IgnoreResult
-}
-
-func (r *run) keep() time.Duration {
-	if r.task != nil && r.task.Defaults.KeepResult != 0 {
-		return r.task.Defaults.KeepResult
-	}
-	return r.s.app.KeepResults()
+// bury has the message of a failed run kept as a dead letter.
+func bury(e ending, reason string) ending {
+	e.Verdict, e.Reason = engine.Bury, reason
+	return e
 }
 
 // maxTrace bounds what is kept of a traceback, in bytes.
@@ -188,6 +181,8 @@ func describe(cause, err error) (x celery.Exception, trace string) {
 		x.Type, x.Module = "TypeError", "builtins"
 	case errors.As(err, &panicked):
 		x.Type, trace = "Panic", string(panicked.stack)
+	case errors.Is(err, rhubarb.ErrMaxRetries):
+		x.Type, x.Module = "MaxRetriesExceededError", "celery.exceptions"
 	case errors.Is(cause, rhubarb.ErrSoftLimit):
 		x.Type, x.Module = "SoftTimeLimitExceeded", "billiard.exceptions"
 	}

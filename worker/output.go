@@ -2,11 +2,13 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/internal/celery"
 )
 
 // output carries a run's records to its stream in order. Records that come
@@ -58,7 +60,7 @@ func (o *output) Emit(ctx context.Context, e engine.Entry) error {
 }
 
 // Put implements rhubarb.Output.
-func (o *output) Put(ctx context.Context, st engine.State) error {
+func (o *output) Put(ctx context.Context, status string, meta json.RawMessage) error {
 	o.drain()
 	o.mu.Lock()
 	err := o.err
@@ -66,10 +68,11 @@ func (o *output) Put(ctx context.Context, st engine.State) error {
 	if err != nil {
 		return err
 	}
-	st.TTL = o.run.keep()
-	err = o.run.s.app.Engines().Results.Put(ctx, []engine.StatePut{{State: st, Fence: o.run.d.Fence}})[0]
+	r := o.run
+	st := r.state(&celery.Result{Status: status, Result: meta})
+	err = r.s.app.Engines().Results.Put(ctx, []engine.StatePut{{State: *st, Fence: r.d.Fence}})[0]
 	if errors.Is(err, engine.ErrSuperseded) {
-		o.run.supersede()
+		r.supersede()
 		return rhubarb.ErrSuperseded
 	}
 	return err

@@ -62,6 +62,10 @@ func (r *run) start() {
 	if ret := r.task.Defaults.Retention; ret != (engine.Retention{}) {
 		r.s.app.Engines().Streams.Retain(r.d.ID, r.d.Fence, ret)
 	}
+	r.markStarted(ctx)
+	if r.over.Load() {
+		return // another owner has it
+	}
 	v, err := r.call(ctx, inv)
 	if r.over.Load() {
 		return // hard limit, shutdown or another owner came first
@@ -100,7 +104,15 @@ func (r *run) hardLimit(limit time.Duration) {
 	r.stop(rhubarb.ErrSoftLimit)
 	r.out.close(engine.ErrSuperseded)
 	// celery/worker/request.py on_timeout: TimeLimitExceeded(hard limit in seconds).
-	r.s.finish(r, r.failure(celery.Exception{Type: "TimeLimitExceeded", Module: "billiard.exceptions"}.With(limit.Seconds()), ""))
+	r.s.finish(r, r.failure(celery.Exception{Type: "TimeLimitExceeded", Module: "billiard.exceptions"}.With(seconds(limit)), ""))
+}
+
+// seconds is a limit as its sender wrote it: 1 and not 1.0.
+func seconds(limit time.Duration) any {
+	if s := limit / time.Second; s*time.Second == limit {
+		return int64(s)
+	}
+	return limit.Seconds()
 }
 
 // revokeGrace is how long a revoked handler may take to return.
@@ -141,7 +153,7 @@ func (r *run) invocation() *rhubarb.Invocation {
 		ID: d.ID, Task: t.Name, RootID: t.RootID, ParentID: t.ParentID, GroupID: t.Group,
 		Queue: d.Queue, Attempt: d.Attempt, Retries: t.Retries, Fence: d.Fence,
 		ETA: t.ETA, Expires: t.Expires, Args: t.Args, Kwargs: t.Kwargs, Priority: d.Priority,
-		Sent: &r.sent,
+		Sent: &r.sent, RawHeaders: t.Extra, Stamps: t.Stamps,
 	}
 	if inv.RootID == "" {
 		inv.RootID = d.ID

@@ -109,7 +109,7 @@ const handlerGrace = 2 * time.Second
 func (s *session) abandonAll() {
 	for _, r := range s.all() {
 		s.log.Warn("task ignores its cancelled context: goroutine abandoned", "task", r.task.Name, "id", r.d.ID)
-		s.finish(r, engine.Settlement{Delivery: r.d, Verdict: engine.Return})
+		s.finish(r, r.giveBack())
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // settlement is what is handed to the engine, as often as it takes.
 type settlement struct {
-	engine.Settlement
+	ending
 	run   *run
 	tries int
 }
@@ -19,14 +19,14 @@ const maxSettle = 256
 
 // finish decides a delivery: whoever comes first. It frees the slot at once;
 // the delivery stays held, and its lease renewed, until the engine has it.
-func (s *session) finish(r *run, st engine.Settlement) {
+func (s *session) finish(r *run, e ending) {
 	if !r.over.CompareAndSwap(false, true) {
 		return
 	}
 	if r.out != nil {
 		r.out.close(engine.ErrSuperseded)
 	}
-	s.settles <- &settlement{Settlement: st, run: r}
+	s.settles <- &settlement{ending: e, run: r}
 	s.release(1)
 }
 
@@ -55,6 +55,9 @@ func (s *session) settleLoop() {
 }
 
 func (s *session) settle(batch []*settlement) {
+	if batch = s.cut(batch); len(batch) == 0 {
+		return
+	}
 	ss := make([]engine.Settlement, len(batch))
 	for i, st := range batch {
 		ss[i] = st.Settlement
@@ -74,6 +77,34 @@ func (s *session) settle(batch []*settlement) {
 			s.again(st, err)
 		}
 	}
+}
+
+// cut fails what hangs on the outcomes of a batch, and returns those that can
+// be handed in. It comes first: should this process die in between, the task
+// runs again, but who waits for a later step of its chain knows how it ended.
+func (s *session) cut(batch []*settlement) []*settlement {
+	ready := batch[:0]
+	for _, st := range batch {
+		if err := s.finishAll(st.cut); err != nil {
+			s.again(st, err)
+			continue
+		}
+		st.cut = nil
+		ready = append(ready, st)
+	}
+	return ready
+}
+
+func (s *session) finishAll(puts []engine.StatePut) error {
+	if len(puts) == 0 {
+		return nil
+	}
+	for _, err := range s.app.Engines().Results.Finish(s.life, puts) {
+		if err != nil && !errors.Is(err, engine.ErrSuperseded) && !errors.Is(err, engine.ErrLimit) {
+			return err
+		}
+	}
+	return nil
 }
 
 // again hands a settlement in once more, later: the engine is away.
@@ -100,7 +131,7 @@ func (s *session) tooLarge(st *settlement, err error) {
 		return
 	}
 	s.log.Error("outcome too large", "task", st.Delivery.Task, "id", st.Delivery.ID, "err", err)
-	st.Settlement = st.run.unreadable(err)
+	st.ending = st.run.unreadable(err)
 	select {
 	case s.settles <- st:
 	default: // both settlers must not wait for each other

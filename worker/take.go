@@ -75,7 +75,7 @@ func (s *session) accept(ctx context.Context, d *engine.Delivery) {
 	r := &run{s: s, d: d}
 	s.hold(r)
 	if ctx.Err() != nil {
-		s.finish(r, engine.Settlement{Delivery: d, Verdict: engine.Return})
+		s.finish(r, r.giveBack())
 		return
 	}
 	select {

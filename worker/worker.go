@@ -36,6 +36,18 @@ type Options struct {
 	// means 16 MiB.
 	MaxBody int
 
+	// TrackStarted keeps the state STARTED of every task, see
+	// [rhubarb.TrackStarted].
+	TrackStarted bool
+
+	// ExtendedResults adds the task's name, arguments, retries, queue and
+	// stamps and the worker's name to every state. Celery's result_extended.
+	ExtendedResults bool
+
+	// KeepErrors keeps failures of tasks whose result is ignored, see
+	// [rhubarb.KeepErrors].
+	KeepErrors bool
+
 	// Name is the worker's node name. Empty means celery@<host>.
 	Name string
 

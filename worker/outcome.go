@@ -11,6 +11,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/event"
 	"github.com/rhubarb-go/rhubarb/internal/celery"
 )
 
@@ -55,7 +56,11 @@ func (r *run) outcome(ctx context.Context, v any, err error) ending {
 	case rejected:
 		// celery/worker/request.py on_failure: Reject(reason, requeue) is kept as a FAILURE.
 		x := celery.Exception{Type: "Reject", Module: "celery.exceptions"}.With(reason, false)
-		return bury(r.failure(x, ""), "rejected by the task: "+reason)
+		e := bury(r.failure(x, ""), "rejected by the task: "+reason)
+		if e.tell != nil {
+			e.tell = append(e.tell, event.TaskRejected(r.d.ID))
+		}
+		return e
 	}
 	if wait, again := r.task.Defaults.Retry.Decide(err, r.t.Retries); again {
 		return r.retry(err, wait)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/event"
 	"github.com/rhubarb-go/rhubarb/internal/celery"
 )
 
@@ -19,6 +20,9 @@ type ending struct {
 
 	// cut are later steps of the chain, which fail with this one.
 	cut []engine.StatePut
+
+	// tell are the events to send once the engine has it.
+	tell []event.Event
 }
 
 // state completes a record and makes the state that keeps it.
@@ -82,7 +86,7 @@ func (r *run) done(rec *celery.Result) ending {
 	case rec.Status != engine.Success:
 		s.State = &engine.State{ID: r.d.ID, Status: rec.Status, TTL: r.keep()}
 	}
-	return ending{Settlement: s}
+	return r.tell(ending{Settlement: s}, rec)
 }
 
 // kept reports whether a record of that status is wanted. celery/app/trace.py

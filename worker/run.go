@@ -24,6 +24,7 @@ type run struct {
 	cause  atomic.Pointer[error]                   // why it was stopped, if it was
 	over   atomic.Bool                             // decided: settled, lost or abandoned
 	out    *output
+	began  time.Time // when it was admitted; zero if it was not
 	sent   rhubarb.Children
 }
 
@@ -41,6 +42,9 @@ func (r *run) start() {
 		r.s.finish(r, done)
 		return
 	}
+	r.s.processed.Add(1)
+	r.began = time.Now()
+	r.tellReceived()
 	inv := r.invocation()
 	ctx, cancel := context.WithCancelCause(r.s.work)
 	defer cancel(nil)

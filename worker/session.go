@@ -9,12 +9,14 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/event"
 )
 
 // session is one call of Run.
 type session struct {
 	*Worker
-	recv engine.Receiver
+	recv   engine.Receiver
+	events *event.Sender
 
 	// work is the parent of every handler's context. It does not end with
 	// Run's context but with kill, after the grace.
@@ -45,9 +47,9 @@ const (
 	settlers = 2
 )
 
-func newSession(ctx context.Context, w *Worker, recv engine.Receiver) *session {
+func newSession(ctx context.Context, w *Worker, recv engine.Receiver, events *event.Sender) *session {
 	s := &session{
-		Worker: w, recv: recv,
+		Worker: w, recv: recv, events: events,
 		slots:   make(chan struct{}, w.opts.Concurrency),
 		runs:    make(chan *run),
 		settles: make(chan *settlement, w.opts.Concurrency),
@@ -67,6 +69,11 @@ func (s *session) start(ctx context.Context) {
 		s.loops.Go(s.settleLoop)
 	}
 	s.loops.Go(s.beat)
+	s.loops.Go(func() {
+		if err := s.events.Run(s.life); err != nil {
+			s.log.Warn("send events", "err", err)
+		}
+	})
 	s.loops.Go(s.watchRevoked)
 	s.loops.Go(func() { s.watchParked(ctx) })
 }

@@ -66,6 +66,9 @@ func (s *session) settle(batch []*settlement) {
 		st := batch[i]
 		switch {
 		case err == nil:
+			for _, e := range st.tell {
+				s.events.Send(e)
+			}
 			s.drop(st.Delivery)
 			s.announce(st)
 		case errors.Is(err, engine.ErrSuperseded):

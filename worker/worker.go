@@ -48,6 +48,10 @@ type Options struct {
 	// [rhubarb.KeepErrors].
 	KeepErrors bool
 
+	// Events has events of tasks sent from the start: Celery's -E. Those that
+	// say how the worker is are always sent.
+	Events bool
+
 	// Name is the worker's node name. Empty means celery@<host>.
 	Name string
 
@@ -73,6 +77,9 @@ type Worker struct {
 	running atomic.Bool
 	beaten  atomic.Int64 // Unix nanoseconds of the last good heartbeat
 	active  atomic.Int64
+
+	processed atomic.Int64 // tasks begun
+	clock     celery.Clock
 }
 
 // task is a definition with its middleware.
@@ -166,6 +173,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer w.running.Store(false)
 
+	events, err := w.newSender()
+	if err != nil {
+		return fmt.Errorf("worker: run: %w", err)
+	}
 	recv, err := w.app.Engines().Broker.Receive(ctx, engine.ReceiveOptions{
 		Queues: w.opts.Queues, Owner: w.opts.Name, MaxDeliveries: w.opts.MaxDeliveries, Shelve: w.shelve,
 	})
@@ -175,7 +186,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("worker: receive from %v: %w", w.opts.Queues, err)
 	}
-	s := newSession(ctx, w, recv)
+	s := newSession(ctx, w, recv, events)
 	defer s.close()
 	s.start(ctx)
 	err = s.takeAll(ctx)

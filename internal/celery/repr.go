@@ -21,6 +21,16 @@ func Repr(args []json.RawMessage, kwargs map[string]json.RawMessage) (argsRepr, 
 	return reprArgs(args), reprKwargs(kwargs)
 }
 
+// ReprValue writes one value in that way.
+func ReprValue(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return "None"
+	}
+	r := repr{b: make([]byte, 0, 64)}
+	r.value(raw, 1)
+	return string(r.b)
+}
+
 func reprArgs(args []json.RawMessage) string {
 	if len(args) == 0 {
 		return "()"

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/event"
 	"github.com/rhubarb-go/rhubarb/internal/celery"
 )
 
@@ -41,6 +42,9 @@ type Options struct {
 	// Celery's task_inherit_parent_priority.
 	InheritPriority bool
 
+	// SentEvents tells monitors of every call: Celery's task_send_sent_event.
+	SentEvents bool
+
 	// Send is middleware around every call on its way out, the first one
 	// outermost.
 	Send []func(next SendFunc) SendFunc
@@ -68,6 +72,7 @@ type App struct {
 	routes  routes
 	replyTo string
 	send    SendFunc
+	events  *event.Sender // nil: none are sent
 }
 
 // New makes an App on the engines of set. Nil options are the defaults.
@@ -99,6 +104,11 @@ func New(set engine.Set, opts *Options) (*App, error) {
 		}
 		// celery/utils/nodenames.py anon_nodename: gen<pid>@<host>.
 		a.opts.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
+	}
+	if a.opts.SentEvents {
+		if a.events, err = event.NewSender(set.Broker, nil); err != nil {
+			return nil, fmt.Errorf("rhubarb: new app: %w", err)
+		}
 	}
 	a.send = a.publish
 	for _, mw := range slices.Backward(a.opts.Send) {
@@ -189,9 +199,19 @@ func (a *App) publish(ctx context.Context, calls []*Call) []Sent {
 		s.ID, s.Duplicate = r.ID, r.Duplicate
 		if r.Err != nil {
 			s.Err = fmt.Errorf("rhubarb: send %s to queue %s: %w", calls[at[i]].Task, pubs[i].Queue, r.Err)
+		} else if a.events != nil && !r.Duplicate {
+			a.tellSent(ctx, calls[at[i]])
 		}
 	}
 	return out
+}
+
+// tellSent tells monitors of a call. The call is sent all the same if they
+// cannot be told. celery/app/amqp.py send_task_message.
+func (a *App) tellSent(ctx context.Context, c *Call) {
+	args, kwargs := celery.Repr(c.Args, c.Kwargs)
+	_ = a.events.Publish(ctx, event.TaskSent(event.Sent{ID: c.ID, RootID: c.RootID, ParentID: c.ParentID,
+		Name: c.Task, Args: args, Kwargs: kwargs, ETA: c.ETA, Expires: c.Expires, Queue: c.Queue, Key: c.Queue}))
 }
 
 // Publication writes a call as what an engine carries. A queue that the call

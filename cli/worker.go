@@ -14,6 +14,7 @@ type workerFlags struct {
 	Queues        []string      `name:"queues" short:"Q" placeholder:"NAME,…" help:"Queues to take from (celery)."`
 	Grace         time.Duration `name:"grace" default:"10s" help:"How long running tasks may go on after a stop, 0 for not at all (${default})."`
 	MaxDeliveries int           `name:"max-deliveries" placeholder:"N" help:"Dead-letter a message that was handed out N times and never settled (5)."`
+	Events        bool          `name:"events" short:"E" help:"Send events of tasks from the start, for Flower and celery events."`
 	Node          string        `name:"node" placeholder:"NAME" help:"This worker's name (celery@host)."`
 }
 
@@ -28,7 +29,7 @@ func (f *workerFlags) worker(app *rhubarb.App, env *Env, concurrency int, mw ...
 	}
 	w, err := worker.New(app, env.Tasks, &worker.Options{
 		Queues: f.Queues, Concurrency: concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
-		Name: f.Node, Run: mw, Logger: env.Log,
+		Name: f.Node, Events: f.Events, Run: mw, Logger: env.Log,
 	})
 	if err != nil {
 		return nil, Exit(BadInput, err)

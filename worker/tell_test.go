@@ -117,4 +117,22 @@ func TestTheWorkerSaysThatItIsThere(t *testing.T) {
 	})
 }
 
+func TestCallsAreToldToMonitors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := must(rhubarb.New(newApp(t).Engines(), &rhubarb.Options{SentEvents: true}))(t)
+		msgs := must(app.Engines().Broker.Listen(t.Context(), engine.Topic{Exchange: "celeryev", Key: "task.sent"}))(t)
+		var got []event.Event
+		go func() { // ends with the test's context
+			for m := range msgs {
+				got = append(got, must(event.Decode(m.Body))(t)...)
+			}
+		}()
+		res := must(add.Apply(t.Context(), app, pair{2, 3}, rhubarb.Queue("q")))(t)
+		synctest.Wait()
+		if len(got) != 1 || got[0].TaskID() != res.ID() || got[0].Text("kwargs") != "{'a': 2, 'b': 3}" || got[0].Text("queue") != "q" || got[0].Text("routing_key") != "q" {
+			t.Errorf("told %v; want task-sent of %s", got, res.ID())
+		}
+	})
+}
+
 func jsonIs(raw json.RawMessage, want string) bool { return string(raw) == want }

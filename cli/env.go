@@ -45,6 +45,7 @@ type Env struct {
 	Log *slog.Logger
 
 	opener Opener
+	routes []rhubarb.Route
 	color  bool
 	asks   bool // a person can be asked
 	tty    bool
@@ -61,6 +62,7 @@ type globals struct {
 	Data     string           `name:"data" placeholder:"DIR" env:"RHUBARB_DATA" default:"rhubarb-data" help:"Data directory of the embedded engine (${default})." group:"Flags of every command:"`
 	Fsync    string           `name:"fsync" env:"RHUBARB_FSYNC" enum:"second,always" default:"second" help:"When the embedded engine syncs to disk: each second or always (${default})." group:"Flags of every command:"`
 	LogLevel slog.Level       `name:"log-level" env:"RHUBARB_LOG_LEVEL" default:"info" help:"Log from debug, info, warn or error on (${default})." group:"Flags of every command:"`
+	Routes   []route          `name:"route" sep:"none" placeholder:"TASK=QUEUE" help:"Send a task, or those of a pattern such as mail.*, to a queue; QUEUE:3 gives a priority as well. May be given again." group:"Flags of every command:"`
 	JSON     bool             `name:"json" help:"Write JSON, one document per line." group:"Flags of every command:"`
 	Version  kong.VersionFlag `name:"version" help:"Print the version and exit." group:"Flags of every command:"`
 }
@@ -72,6 +74,9 @@ func (p Program) env(g *globals, stdout, stderr io.Writer) (*Env, error) {
 		tty: isTerminal(stdout), color: isTerminal(stdout) && wantsColor(),
 	}
 	e.asks = p.Stdin != nil || isTerminal(os.Stdin) && isTerminal(stderr)
+	for _, r := range g.Routes {
+		e.routes = append(e.routes, rhubarb.Route(r))
+	}
 	if e.Stdin == nil {
 		e.Stdin = os.Stdin
 	}
@@ -108,9 +113,9 @@ func (e *Env) App(ctx context.Context) (*rhubarb.App, error) {
 		}
 		return nil, Exit(Unreachable, err)
 	}
-	app, err := rhubarb.New(set, nil)
+	app, err := rhubarb.New(set, &rhubarb.Options{Routes: e.routes})
 	if err != nil {
-		return nil, errors.Join(Exit(Unreachable, err), closer.Close())
+		return nil, errors.Join(Exit(BadInput, err), closer.Close())
 	}
 	e.app, e.closer = app, closer
 	return app, nil

@@ -60,11 +60,10 @@ func (d *desk) Registered() []Registered {
 func (d *desk) Stats() Stats {
 	host := "127.0.0.1"
 	return Stats{
-		Total: map[string]int64{"proj.add": 1}, PID: 7, Uptime: 18,
+		Total: map[string]int64{"proj.add": 1}, Uptime: 18,
 		Pool: Pool{Implementation: "desk", MaxConcurrency: 1, Processes: json.RawMessage("[7]"), Timeouts: json.RawMessage("[]")},
 		Broker: BrokerInfo{Hostname: &host, Transport: "memory", SSL: json.RawMessage("false"),
 			TransportOptions: json.RawMessage("{}"), Alternates: []string{}},
-		RUsage: json.RawMessage(`{"utime":0.5}`),
 	}
 }
 
@@ -126,13 +125,15 @@ type switchboard struct {
 	beats int
 }
 
-func (s *switchboard) SetTasks(on bool) bool {
+func (s *switchboard) Enable() bool  { return s.set(true) }
+func (s *switchboard) Disable() bool { return s.set(false) }
+func (s *switchboard) Heartbeat()    { s.beats++ }
+
+func (s *switchboard) set(on bool) bool {
 	was := s.tasks
 	s.tasks = on
-	return was
+	return was != on
 }
-
-func (s *switchboard) Heartbeat(context.Context) error { s.beats++; return nil }
 
 // serve runs a server for the node until the test ends, and returns it with the
 // broker that it listens to.

@@ -163,7 +163,7 @@ func sameKind(t *testing.T, at string, want, got json.RawMessage) {
 }
 
 // free are objects whose keys are data, and values that may be of another kind.
-var free = []string{"total", "transport_options", "rusage", "max-tasks-per-child", "userid", "virtual_host", "port",
+var free = []string{"total", "transport_options", "max-tasks-per-child", "userid", "virtual_host", "port",
 	"connect_timeout", "heartbeat", "failover_strategy", "revoked", "expires"}
 
 func compare(t *testing.T, at string, want, got any) {

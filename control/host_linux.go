@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"strconv"
 	"time"
@@ -31,4 +32,39 @@ func resident() int64 {
 		return 0
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// usage is what the system counts of this process, under Python's names.
+// celery/worker/worker.py rusage; getrusage(2), seconds and kilobytes.
+func usage() json.RawMessage {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		return notAvailable
+	}
+	raw, err := encode(struct {
+		UTime    seconds `json:"utime"`
+		STime    seconds `json:"stime"`
+		MaxRSS   int64   `json:"maxrss"`
+		IxRSS    int64   `json:"ixrss"`
+		IdRSS    int64   `json:"idrss"`
+		IsRSS    int64   `json:"isrss"`
+		MinFlt   int64   `json:"minflt"`
+		MajFlt   int64   `json:"majflt"`
+		NSwap    int64   `json:"nswap"`
+		InBlock  int64   `json:"inblock"`
+		OuBlock  int64   `json:"oublock"`
+		MsgSnd   int64   `json:"msgsnd"`
+		MsgRcv   int64   `json:"msgrcv"`
+		NSignals int64   `json:"nsignals"`
+		NVCSw    int64   `json:"nvcsw"`
+		NIvCSw   int64   `json:"nivcsw"`
+	}{
+		seconds(time.Duration(ru.Utime.Nano()).Seconds()), seconds(time.Duration(ru.Stime.Nano()).Seconds()),
+		int64(ru.Maxrss), int64(ru.Ixrss), int64(ru.Idrss), int64(ru.Isrss), int64(ru.Minflt), int64(ru.Majflt), int64(ru.Nswap),
+		int64(ru.Inblock), int64(ru.Oublock), int64(ru.Msgsnd), int64(ru.Msgrcv), int64(ru.Nsignals), int64(ru.Nvcsw), int64(ru.Nivcsw),
+	})
+	if err != nil { // numbers always encode
+		return notAvailable
+	}
+	return raw
 }

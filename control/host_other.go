@@ -2,7 +2,10 @@
 
 package control
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // started stands in for the host's start: Go does not tell the system's clock.
 var started = time.Now()
@@ -12,3 +15,6 @@ func monotonic() time.Duration { return keepRevoked + time.Since(started) }
 
 // resident is not known here.
 func resident() int64 { return 0 }
+
+// usage is not known here.
+func usage() json.RawMessage { return notAvailable }

@@ -21,7 +21,7 @@ type Observer interface {
 	// Registered lists the tasks that the node knows, by name.
 	Registered() []Registered
 
-	// Stats returns the node's numbers. The clock is left out.
+	// Stats returns the node's numbers. Clock, PID and RUsage are left out.
 	Stats() Stats
 
 	// Settings returns the configuration under Celery's names, in the order in
@@ -62,14 +62,15 @@ type Operator interface {
 	Shutdown(reason string)
 }
 
-// Events switches a node's events.
+// Events switches a node's events. An event.Sender does.
 type Events interface {
-	// SetTasks has the events of tasks sent or not, and returns whether they
-	// were before.
-	SetTasks(on bool) (was bool)
+	// Enable has the events of tasks sent, and Disable no longer. Both report
+	// whether that is new.
+	Enable() bool
+	Disable() bool
 
 	// Heartbeat sends one at once.
-	Heartbeat(ctx context.Context) error
+	Heartbeat()
 }
 
 // Invocation is one call of a task as workers describe it.
@@ -227,3 +228,6 @@ type Exchange struct {
 	DeliveryMode *int            `json:"delivery_mode"`
 	NoDeclare    bool            `json:"no_declare"`
 }
+
+// notAvailable stands for what a worker cannot tell.
+var notAvailable = json.RawMessage(`"N/A"`)

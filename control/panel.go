@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -87,7 +88,7 @@ func (s *Server) tell(context.Context, arguments) (any, error) {
 
 func (s *Server) stats(context.Context, arguments) (any, error) {
 	st := s.node.Stats()
-	st.Clock = strconv.FormatUint(s.clock.Now(), 10)
+	st.Clock, st.PID, st.RUsage = strconv.FormatUint(s.clock.Now(), 10), os.Getpid(), usage()
 	return st, nil
 }
 
@@ -327,10 +328,10 @@ func (s *Server) enableEvents(context.Context, arguments) (any, error) {
 	if e == nil {
 		return nok(noEvents), nil
 	}
-	if e.SetTasks(true) {
-		return ok("task events already enabled"), nil
+	if e.Enable() {
+		return ok("task events enabled"), nil
 	}
-	return ok("task events enabled"), nil
+	return ok("task events already enabled"), nil
 }
 
 func (s *Server) disableEvents(context.Context, arguments) (any, error) {
@@ -338,15 +339,15 @@ func (s *Server) disableEvents(context.Context, arguments) (any, error) {
 	if e == nil {
 		return nok(noEvents), nil
 	}
-	if e.SetTasks(false) {
+	if e.Disable() {
 		return ok("task events disabled"), nil
 	}
 	return ok("task events already disabled"), nil
 }
 
-func (s *Server) heartbeat(ctx context.Context, _ arguments) (any, error) {
+func (s *Server) heartbeat(context.Context, arguments) (any, error) {
 	if e := s.node.Events(); e != nil {
-		return nil, e.Heartbeat(ctx)
+		e.Heartbeat()
 	}
 	return nil, nil
 }

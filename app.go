@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rhubarb-go/rhubarb/control"
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/event"
 	"github.com/rhubarb-go/rhubarb/internal/celery"
@@ -73,6 +74,7 @@ type App struct {
 	replyTo string
 	send    SendFunc
 	events  *event.Sender // nil: none are sent
+	control *control.Client
 }
 
 // New makes an App on the engines of set. Nil options are the defaults.
@@ -109,6 +111,9 @@ func New(set engine.Set, opts *Options) (*App, error) {
 		if a.events, err = event.NewSender(set.Broker, nil); err != nil {
 			return nil, fmt.Errorf("rhubarb: new app: %w", err)
 		}
+	}
+	if a.control, err = control.New(set.Broker, nil); err != nil {
+		return nil, fmt.Errorf("rhubarb: new app: %w", err)
 	}
 	a.send = a.publish
 	for _, mw := range slices.Backward(a.opts.Send) {
@@ -255,7 +260,12 @@ func (a *App) task(c *Call) *celery.Task {
 }
 
 // Revoke stops tasks: one that waits will not run, a running one has its
-// context cancelled with [ErrRevoked], a finished one is left alone.
+// context cancelled with [ErrRevoked], a finished one is left alone. Workers in
+// Python are told as well; one that runs such a task has its process terminated.
+//
+// The engine keeps the revocation, and an error means that it does not for
+// some of the ids. That Python workers heard of it is not known: Celery's
+// broadcasts reach those who listen.
 func (a *App) Revoke(ctx context.Context, ids ...string) error {
 	states := make([]engine.State, len(ids))
 	for i, id := range ids {
@@ -267,8 +277,17 @@ func (a *App) Revoke(ctx context.Context, ids ...string) error {
 			errs = append(errs, fmt.Errorf("rhubarb: revoke %s: %w", ids[i], err))
 		}
 	}
+	for some := range slices.Chunk(ids, maxTold) {
+		// The engine has what counts, or errs says so: a broadcast promises
+		// nothing that its failure would break.
+		_ = a.control.Cast(ctx, control.Revoke(some...))
+	}
 	return errors.Join(errs...)
 }
+
+// maxTold bounds the ids in one broadcast, so that it is a message of the size
+// that engines carry.
+const maxTold = 1000
 
 // RevokedState is the final state of a task that did not run to its end.
 // celery/exceptions.py TaskRevokedError; reason is "revoked", "expired" or

@@ -34,7 +34,7 @@ var layers = []layer{
 	{"engine/dial", "engine " + engines},
 
 	{"event control channels stream", "engine internal/celery"},
-	{".", "engine internal/celery event stream"},
+	{".", "engine internal/celery event control stream"},
 
 	{"canvas", "engine internal/celery ."},
 	{"worker", "engine internal/celery stream event control ."},

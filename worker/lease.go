@@ -28,7 +28,11 @@ func (s *session) beat() {
 			}
 			continue
 		}
-		if s.extend(runs) {
+		answered := true
+		for in, some := range byIntake(runs) {
+			answered = s.extend(in.recv, some) && answered
+		}
+		if answered {
 			last = began
 			s.beaten.Store(began.UnixNano())
 		} else if time.Since(last) > engine.DefaultLease {
@@ -38,7 +42,7 @@ func (s *session) beat() {
 }
 
 // extend reports whether the engine answered.
-func (s *session) extend(runs []*run) bool {
+func (s *session) extend(recv engine.Receiver, runs []*run) bool {
 	ctx, cancel := context.WithTimeout(s.life, engine.DefaultLease/2)
 	defer cancel()
 	ds := make([]*engine.Delivery, len(runs))
@@ -47,7 +51,7 @@ func (s *session) extend(runs []*run) bool {
 	}
 	answered := false
 	var fault error
-	for i, err := range s.recv.Extend(ctx, ds) {
+	for i, err := range recv.Extend(ctx, ds) {
 		switch {
 		case err == nil:
 			answered = true
@@ -87,12 +91,12 @@ func (s *session) lose() {
 }
 
 // watchRevoked stops running tasks that someone revoked.
-func (s *session) watchRevoked() {
+func (s *session) watchRevoked(recv engine.Receiver) {
 	for {
 		select {
 		case <-s.life.Done():
 			return
-		case id, ok := <-s.recv.Revoked():
+		case id, ok := <-recv.Revoked():
 			if !ok {
 				return
 			}

@@ -33,6 +33,8 @@ func (r *run) admit() (ending, bool) {
 		return r.park("it is part of a chord, which this version does not run"), false
 	case !t.Expires.IsZero() && !time.Now().Before(t.Expires):
 		return r.revoked("expired"), false
+	case r.s.forbidden(t):
+		return r.revoked("revoked"), false
 	case r.task.Defaults.AckEarly && r.d.Deliveries > 1:
 		x := celery.Exception{Type: "WorkerLostError", Module: "billiard.exceptions"}
 		return r.failure(x.With("the worker died while the task ran, and it runs at most once"), ""), false

@@ -15,7 +15,6 @@ import (
 // while an append is under way go together in the next one.
 type output struct {
 	run *run
-	ctx context.Context // the handler's
 
 	mu    sync.Mutex
 	queue []engine.Entry

@@ -19,12 +19,15 @@ type run struct {
 	d    *engine.Delivery
 	t    *celery.Task
 	task *task
+	from *intake
 
+	slot   atomic.Bool                             // it counts as one that runs
+	known  atomic.Bool                             // t and task are set and do not change any more
+	began  atomic.Int64                            // when the handler started, Unix nanoseconds; 0 before
 	cancel atomic.Pointer[context.CancelCauseFunc] // nil before the handler starts
 	cause  atomic.Pointer[error]                   // why it was stopped, if it was
 	over   atomic.Bool                             // decided: settled, lost or abandoned
 	out    *output
-	began  time.Time // when it was admitted; zero if it was not
 	sent   rhubarb.Children
 }
 
@@ -43,11 +46,23 @@ func (r *run) start() {
 		return
 	}
 	r.s.processed.Add(1)
-	r.began = time.Now()
+	r.task.accepted.Add(1)
+	r.known.Store(true)
 	r.tellReceived()
-	inv := r.invocation()
 	ctx, cancel := context.WithCancelCause(r.s.work)
 	defer cancel(nil)
+	r.out = &output{run: r}
+	r.cancel.Store(&cancel)            // those who stop it see r.out from here on
+	if c := r.cause.Load(); c != nil { // stopped before there was a context
+		cancel(*c)
+	}
+	if st, ok := r.await(ctx); !ok {
+		r.s.finish(r, st)
+		return
+	}
+	r.began.Store(time.Now().UnixNano())
+	r.tellStarted()
+	inv := r.invocation()
 	soft, hard := r.limits()
 	if soft > 0 {
 		var stop context.CancelFunc
@@ -57,12 +72,7 @@ func (r *run) start() {
 	if hard > 0 {
 		defer time.AfterFunc(hard, func() { r.hardLimit(hard) }).Stop()
 	}
-	r.out = &output{run: r, ctx: ctx}
 	ctx = rhubarb.NewContext(ctx, r.s.app, inv, r.out)
-	r.cancel.Store(&cancel)
-	if c := r.cause.Load(); c != nil { // stopped before there was a context
-		cancel(*c)
-	}
 	if ret := r.task.Defaults.Retention; ret != (engine.Retention{}) {
 		r.s.app.Engines().Streams.Retain(r.d.ID, r.d.Fence, ret)
 	}
@@ -90,6 +100,9 @@ func (r *run) call(ctx context.Context, inv *rhubarb.Invocation) (v any, err err
 
 func (r *run) limits() (soft, hard time.Duration) {
 	soft, hard = r.task.Defaults.SoftLimit, r.task.Defaults.HardLimit
+	if l := r.task.limits.Load(); l != nil {
+		soft, hard = l.soft, l.hard
+	}
 	if r.t.SoftLimit > 0 {
 		soft = r.t.SoftLimit
 	}
@@ -146,7 +159,7 @@ func (r *run) supersede() {
 	if r.over.CompareAndSwap(false, true) {
 		r.s.log.Warn("task was given to another worker", "task", r.d.Task, "id", r.d.ID)
 		r.s.drop(r.d)
-		r.s.release(1)
+		r.free()
 	}
 }
 

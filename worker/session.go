@@ -2,12 +2,14 @@ package worker
 
 import (
 	"context"
-	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/control"
 	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/event"
 )
@@ -15,8 +17,8 @@ import (
 // session is one call of Run.
 type session struct {
 	*Worker
-	recv   engine.Receiver
 	events *event.Sender
+	server *control.Server // nil without remote control
 
 	// work is the parent of every handler's context. It does not end with
 	// Run's context but with kill, after the grace.
@@ -27,15 +29,21 @@ type session struct {
 	life context.Context
 	end  context.CancelFunc
 
-	slots   chan struct{}    // one token per free slot
+	// taking ends when nothing more is to be taken: it is Run's context.
+	taking context.Context
+
+	slots   *slots
+	yielded atomic.Int64     // runs that wait without a slot
 	runs    chan *run        // to a goroutine that has nothing to do
 	idle    atomic.Int32     // how many of those there are
 	settles chan *settlement // what is over and waits to be handed in
 	open    sync.WaitGroup   // deliveries that are not settled yet
 	loops   sync.WaitGroup   // this session's own goroutines
 
-	mu   sync.Mutex
-	held map[*engine.Delivery]*run
+	mu      sync.Mutex
+	held    map[*engine.Delivery]*run
+	in      *intake              // what is taken from now
+	intakes map[*intake]struct{} // that one, and those before whose runs go on
 }
 
 const (
@@ -49,8 +57,8 @@ const (
 
 func newSession(ctx context.Context, w *Worker, recv engine.Receiver, events *event.Sender) *session {
 	s := &session{
-		Worker: w, recv: recv, events: events,
-		slots:   make(chan struct{}, w.opts.Concurrency),
+		Worker: w, taking: ctx, events: events,
+		slots:   newSlots(w.opts.Concurrency),
 		runs:    make(chan *run),
 		settles: make(chan *settlement, w.opts.Concurrency),
 		held:    map[*engine.Delivery]*run{},
@@ -58,9 +66,9 @@ func newSession(ctx context.Context, w *Worker, recv engine.Receiver, events *ev
 	base := context.WithoutCancel(ctx) // a soft stop must not cancel handlers
 	s.work, s.kill = context.WithCancelCause(base)
 	s.life, s.end = context.WithCancel(base)
-	for range w.opts.Concurrency {
-		s.slots <- struct{}{}
-	}
+	s.in = &intake{recv: recv, queues: w.opts.Queues}
+	s.in.ctx, s.in.stop = context.WithCancel(ctx)
+	s.intakes = map[*intake]struct{}{s.in: {}}
 	return s
 }
 
@@ -74,8 +82,17 @@ func (s *session) start(ctx context.Context) {
 			s.log.Warn("send events", "err", err)
 		}
 	})
-	s.loops.Go(s.watchRevoked)
+	s.loops.Go(func() {
+		if err := s.events.Gossip(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("answer elections", "err", err)
+		}
+	})
+	recv := s.in.recv
+	s.loops.Go(func() { s.watchRevoked(recv) })
 	s.loops.Go(func() { s.watchParked(ctx) })
+	if s.server != nil {
+		s.loops.Go(func() { s.control(ctx) })
+	}
 }
 
 // stop lets running tasks go on for the grace and then gives them back.
@@ -123,8 +140,11 @@ func (s *session) abandonAll() {
 func (s *session) close() {
 	s.kill(rhubarb.ErrShutdown)
 	s.end()
-	if err := s.recv.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
-		s.log.Warn("close receiver", "err", err)
+	s.mu.Lock()
+	open := slices.Collect(maps.Keys(s.intakes))
+	s.mu.Unlock()
+	for _, in := range open {
+		s.closeIntake(in)
 	}
 	s.loops.Wait()
 }
@@ -146,15 +166,17 @@ func (s *session) hold(r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[r.d] = r
+	r.from.users++
 }
 
 // drop forgets a delivery that is settled or lost. It may be called twice.
 func (s *session) drop(d *engine.Delivery) {
 	s.mu.Lock()
-	_, ok := s.held[d]
+	r, ok := s.held[d]
 	delete(s.held, d)
 	s.mu.Unlock()
 	if ok {
+		s.leave(r.from)
 		s.active.Add(-1)
 		s.open.Done()
 	}

@@ -27,7 +27,7 @@ func (s *session) finish(r *run, e ending) {
 		r.out.close(engine.ErrSuperseded)
 	}
 	s.settles <- &settlement{ending: e, run: r}
-	s.release(1)
+	r.free()
 }
 
 // settleLoop gathers what is over and hands it in.
@@ -54,15 +54,27 @@ func (s *session) settleLoop() {
 	}
 }
 
+// settle hands in what came from one receiver after the other.
 func (s *session) settle(batch []*settlement) {
 	if batch = s.cut(batch); len(batch) == 0 {
 		return
 	}
+	for len(batch) > 0 {
+		n := 1
+		for n < len(batch) && batch[n].run.from == batch[0].run.from {
+			n++
+		}
+		s.settleAt(batch[0].run.from.recv, batch[:n])
+		batch = batch[n:]
+	}
+}
+
+func (s *session) settleAt(recv engine.Receiver, batch []*settlement) {
 	ss := make([]engine.Settlement, len(batch))
 	for i, st := range batch {
 		ss[i] = st.Settlement
 	}
-	for i, err := range s.recv.Settle(s.life, ss) {
+	for i, err := range recv.Settle(s.life, ss) {
 		st := batch[i]
 		switch {
 		case err == nil:

@@ -27,52 +27,28 @@ func (s *session) takeAll(ctx context.Context) error {
 
 func (s *session) take(ctx context.Context) error {
 	for {
-		n := s.acquire(ctx)
+		n := s.slots.acquire(ctx, maxTake)
 		if n == 0 {
 			return ctx.Err()
 		}
-		ds, err := s.recv.Take(ctx, n)
-		s.release(n - len(ds))
+		in, waiting := s.enter()
+		ds, err := in.take(waiting, n)
+		s.slots.release(n - len(ds))
 		for _, d := range ds {
-			s.accept(ctx, d)
+			s.accept(ctx, in, d)
 		}
-		if err != nil {
+		s.leave(in)
+		if err != nil && waiting.Err() == nil {
+			s.retake() // the other taker sees that ctx has ended
 			return err
 		}
 	}
 }
 
-// acquire waits for a free slot and takes what else is free with it. It
-// returns 0 when ctx ends.
-func (s *session) acquire(ctx context.Context) int {
-	select {
-	case <-s.slots:
-	case <-ctx.Done():
-		return 0
-	}
-	n := 1
-	for n < maxTake {
-		select {
-		case <-s.slots:
-			n++
-		default:
-			return n
-		}
-	}
-	return n
-}
-
-func (s *session) release(n int) {
-	for range n {
-		s.slots <- struct{}{}
-	}
-}
-
-// accept starts what was taken, or gives it back if the worker is stopping. It
-// is the place where a task that must wait for a limit of its own will be held
-// up.
-func (s *session) accept(ctx context.Context, d *engine.Delivery) {
-	r := &run{s: s, d: d}
+// accept starts what was taken, or gives it back if the worker is stopping.
+func (s *session) accept(ctx context.Context, in *intake, d *engine.Delivery) {
+	r := &run{s: s, d: d, from: in}
+	r.slot.Store(true)
 	s.hold(r)
 	if ctx.Err() != nil {
 		s.finish(r, r.giveBack())

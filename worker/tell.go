@@ -39,7 +39,13 @@ func (r *run) tellReceived() {
 	}
 	r.s.events.Send(event.TaskReceived(event.Taken{ID: r.d.ID, Name: name, Args: args, Kwargs: kwargs,
 		RootID: t.RootID, ParentID: t.ParentID, Retries: t.Retries, ETA: t.ETA, Expires: t.Expires}))
-	r.s.events.Send(event.TaskStarted(r.d.ID))
+}
+
+// tellStarted tells that the handler begins.
+func (r *run) tellStarted() {
+	if r.s.events.Enabled() {
+		r.s.events.Send(event.TaskStarted(r.d.ID))
+	}
 }
 
 // tell notes for an ending what its watchers are told once the engine has it.
@@ -53,24 +59,28 @@ func (r *run) tell(e ending, rec *celery.Result) ending {
 	}
 	switch rec.Status {
 	case engine.Success:
-		e.tell = append(e.tell, event.TaskSucceeded(r.d.ID, celery.ReprValue(rec.Result), time.Since(r.began)))
+		e.tell = append(e.tell, event.TaskSucceeded(r.d.ID, celery.ReprValue(rec.Result), time.Since(time.Unix(0, r.began.Load()))))
 	case engine.Failure:
 		e.tell = append(e.tell, event.TaskFailed(r.d.ID, reprException(rec.Result), trace))
 	case engine.Retry:
 		e.tell = append(e.tell, event.TaskRetried(r.d.ID, reprException(rec.Result), trace))
 	case engine.Revoked:
-		e.tell = append(e.tell, r.tellRevoked())
+		e.tell = append(e.tell, r.tellRevoked(rec))
 	}
 	return e
 }
 
-// tellRevoked says how a task was stopped: while it ran, or because its time
-// was over before.
-func (r *run) tellRevoked() event.Event {
-	if r.began.IsZero() {
+// tellRevoked says how a task was stopped: while it ran, or before, because its
+// time was over or somebody said so.
+func (r *run) tellRevoked(rec *celery.Result) event.Event {
+	x, _ := celery.ExceptionOf(rec.Result)
+	switch {
+	case r.began.Load() > 0:
+		return event.TaskTerminated(r.d.ID, int(syscall.SIGTERM))
+	case x.Text() == "expired":
 		return event.TaskExpired(r.d.ID)
 	}
-	return event.TaskTerminated(r.d.ID, int(syscall.SIGTERM))
+	return event.TaskRevoked(r.d.ID)
 }
 
 // reprException shows a record's exception as Python does: ValueError('boom').

@@ -55,6 +55,14 @@ type Options struct {
 	// Name is the worker's node name. Empty means celery@<host>.
 	Name string
 
+	// NoControl turns remote control off: the worker neither answers nor obeys
+	// celery inspect, celery control and their like here.
+	NoControl bool
+
+	// URL is that of the engine, for those who ask the worker about it.
+	// Passwords in it are masked.
+	URL string
+
 	// Run is middleware around every handler, the first one outermost.
 	Run []func(next rhubarb.Handler) rhubarb.Handler
 
@@ -79,13 +87,17 @@ type Worker struct {
 	active  atomic.Int64
 
 	processed atomic.Int64 // tasks begun
-	clock     celery.Clock
+	clock     celery.Clock // of events and remote control
 }
 
 // task is a definition with its middleware.
 type task struct {
 	*rhubarb.Definition
 	run rhubarb.Handler
+
+	accepted atomic.Int64
+	rate     atomic.Pointer[rate]       // nil: any number may start
+	limits   atomic.Pointer[timeLimits] // nil: those of the definition
 }
 
 // New makes a worker for the tasks. Two tasks of one name, and engines that do
@@ -177,9 +189,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("worker: run: %w", err)
 	}
-	recv, err := w.app.Engines().Broker.Receive(ctx, engine.ReceiveOptions{
-		Queues: w.opts.Queues, Owner: w.opts.Name, MaxDeliveries: w.opts.MaxDeliveries, Shelve: w.shelve,
-	})
+	ctx, shutdown := context.WithCancel(ctx)
+	defer shutdown()
+	recv, err := w.receive(ctx, w.opts.Queues)
 	if ctx.Err() != nil && err != nil {
 		return nil // stopped before it began
 	}
@@ -188,6 +200,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	s := newSession(ctx, w, recv, events)
 	defer s.close()
+	if err := s.mount(shutdown); err != nil {
+		return err
+	}
 	s.start(ctx)
 	err = s.takeAll(ctx)
 	s.stop()

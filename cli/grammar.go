@@ -15,5 +15,9 @@ type grammar struct {
 	Purge  purgeCmd  `cmd:"" help:"Drop the messages that wait in a queue."`
 	Dead   deadCmd   `cmd:"" help:"Messages that could not be read or killed their workers."`
 	Parked parkedCmd `cmd:"" help:"Messages of tasks that no worker knew."`
-	Group  groupCmd  `cmd:"" help:"Groups of connections: send, listen, see who is there."`
+
+	Inspect inspectCmd `cmd:"" help:"Ask the workers, in Go and in Python."`
+	Control controlCmd `cmd:"" help:"Tell the workers what to do."`
+
+	Group groupCmd `cmd:"" help:"Groups of connections: send, listen, see who is there."`
 }

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
@@ -15,7 +18,7 @@ type workerFlags struct {
 	Grace         time.Duration `name:"grace" default:"10s" help:"How long running tasks may go on after a stop, 0 for not at all (${default})."`
 	MaxDeliveries int           `name:"max-deliveries" placeholder:"N" help:"Dead-letter a message that was handed out N times and never settled (5)."`
 	Events        bool          `name:"events" short:"E" help:"Send events of tasks from the start, for Flower and celery events."`
-	Node          string        `name:"node" placeholder:"NAME" help:"This worker's name (celery@host)."`
+	Node          string        `name:"node" aliases:"hostname" short:"n" placeholder:"NAME" help:"This worker's name, with %h for the host, %n for its first part and %d for the rest (celery@%h)."`
 }
 
 // worker makes a worker of the program's tasks.
@@ -29,7 +32,7 @@ func (f *workerFlags) worker(app *rhubarb.App, env *Env, concurrency int, mw ...
 	}
 	w, err := worker.New(app, env.Tasks, &worker.Options{
 		Queues: f.Queues, Concurrency: concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
-		Name: f.Node, Events: f.Events, Run: mw, Logger: env.Log,
+		Name: nodeName(f.Node), URL: env.URL, Events: f.Events, Run: mw, Logger: env.Log,
 	})
 	if err != nil {
 		return nil, Exit(BadInput, err)
@@ -82,4 +85,22 @@ func (c *workerCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	return c.run(ctx, w, app, env)
+}
+
+// nodeName expands a node's name: celery/utils/nodenames.py host_format and
+// default_nodename. Empty stays so, for the worker's own default.
+func nodeName(s string) string {
+	if s == "" {
+		return ""
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	name, domain, _ := strings.Cut(host, ".")
+	s = strings.NewReplacer("%h", host, "%n", name, "%d", domain, "%%", "%").Replace(s)
+	if name, at, found := strings.Cut(s, "@"); found {
+		return cmp.Or(name, "celery") + "@" + cmp.Or(at, host)
+	}
+	return "celery@" + s // as in Celery, a bare word names the host
 }

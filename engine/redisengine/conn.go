@@ -99,6 +99,9 @@ func (a *address) connect(ctx context.Context, log *slog.Logger) (rueidis.Client
 		if client != nil {
 			client.Close()
 		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, a.advise(err)
 	}
 	connected.Store(true)
@@ -141,7 +144,7 @@ func orDefault(d, other time.Duration) time.Duration {
 	return d
 }
 
-// dialer makes connections. Until there is one, the end of ctx stops it.
+// dialer makes connections. Until one is in use, the end of ctx breaks them.
 func (a *address) dialer(ctx context.Context, connected *atomic.Bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	network := "tcp"
 	if a.kind == socket {
@@ -153,11 +156,23 @@ func (a *address) dialer(ctx context.Context, connected *atomic.Bool) func(conte
 		if !connected.Load() {
 			defer context.AfterFunc(ctx, cancel)()
 		}
-		if conf == nil {
-			return d.DialContext(own, network, addr)
+		c, err := dial(own, network, addr, d, conf)
+		if err == nil && !connected.Load() {
+			context.AfterFunc(ctx, func() {
+				if !connected.Load() {
+					c.Close() // and whoever waits for an answer is told
+				}
+			})
 		}
-		return (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(own, network, addr)
+		return c, err
 	}
+}
+
+func dial(ctx context.Context, network, addr string, d *net.Dialer, conf *tls.Config) (net.Conn, error) {
+	if conf == nil {
+		return d.DialContext(ctx, network, addr)
+	}
+	return (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(ctx, network, addr)
 }
 
 func (a *address) tlsConfig() (*tls.Config, error) {
@@ -230,7 +245,6 @@ func (a *address) advise(err error) error {
 		{"no such file", "is it running, with unixsocket set to this path?"},
 		{"WRONGPASS", "check user and password in the URL"},
 		{"NOAUTH", "it wants a password: write redis://:PASSWORD@host"},
-		{"called without any password", "it has no password: leave it out of the URL"},
 		{"NOPERM", "the user needs more rights, see the table in docs/engines.md"},
 		{"first record does not look like a TLS handshake", "it does not speak TLS: write redis://"},
 		{"certificate signed by unknown authority", "name its authority with ssl_ca_certs"},

@@ -142,8 +142,18 @@ type proxy struct {
 	l        net.Listener
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	silent map[net.Conn]struct{} // those of which nothing is passed on
+}
+
+// freeze has all who are connected now hear nothing any more, and not the end.
+func (p *proxy) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.silent[c] = struct{}{}
+	}
 }
 
 func startProxy(t testing.TB, to string) *proxy {
@@ -152,7 +162,7 @@ func startProxy(t testing.TB, to string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: l.Addr().String(), to: to, l: l, conns: map[net.Conn]struct{}{}}
+	p := &proxy{addr: l.Addr().String(), to: to, l: l, conns: map[net.Conn]struct{}{}, silent: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -182,13 +192,27 @@ func (p *proxy) accept() {
 }
 
 func (p *proxy) pipe(from, to net.Conn) {
-	io.Copy(to, from) //nolint:errcheck // a cut is what this is for
+	io.Copy(writer(func(b []byte) (int, error) { //nolint:errcheck // a cut is what this is for
+		p.mu.Lock()
+		_, silent := p.silent[from]
+		p.mu.Unlock()
+		if silent {
+			return len(b), nil
+		}
+		return to.Write(b)
+	}), from)
 	from.Close()
 	to.Close()
 	p.mu.Lock()
 	delete(p.conns, from)
+	delete(p.silent, from)
 	p.mu.Unlock()
 }
+
+// writer is a function as an io.Writer.
+type writer func(b []byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
 
 func (p *proxy) cut() {
 	p.mu.Lock()

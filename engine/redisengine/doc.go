@@ -9,7 +9,7 @@
 // which begin with "rhubarb:" behind the prefix, so that neither side's
 // bookkeeping touches the other's:
 //
-//	run            hash   id → claim: fence, attempt, deliveries, owner … (lua/common.lua)
+//	run            hash   id → claim: fence, attempt, deliveries, owner … (lua/parts/claim.lua)
 //	held:<owner>   hash   id → envelope, while the owner holds it
 //	live           zset   owner → end of its lease
 //	delayed:<q>    zset   step and envelope → due
@@ -32,6 +32,6 @@
 //
 // # Reading the source
 //
-// lua/common.lua and lua/take.lua, then receive.go and settle.go, publish.go,
+// lua/parts/claim.lua and lua/take.lua, then receive.go and settle.go, publish.go,
 // keep.go (leases that ended, messages that are due), streams.go.
 package redisengine

@@ -51,6 +51,7 @@ type Engine struct {
 	touched sync.Map      // queues whose binding is declared
 
 	mu        sync.Mutex
+	outboxes  map[string]*outbox
 	receivers map[*receiver]struct{}
 	keeper    *keeper // nil without receivers
 }
@@ -66,7 +67,7 @@ var _ interface {
 // New makes an engine on a client, which it closes. Nil options are the
 // defaults.
 func New(client rueidis.Client, opts *Options) (*Engine, error) {
-	e := &Engine{client: client, done: make(chan struct{}), receivers: map[*receiver]struct{}{}}
+	e := &Engine{client: client, done: make(chan struct{}), receivers: map[*receiver]struct{}{}, outboxes: map[string]*outbox{}}
 	if opts != nil {
 		e.opts = *opts
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Keys. Those of kombu and Celery are theirs; ours begin with ours, behind the
-// prefix. Scripts make them as well, see lua/common.lua.
+// prefix. Scripts make them as well, see lua/parts.
 const (
 	ours = "rhubarb:"
 

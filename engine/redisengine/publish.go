@@ -29,19 +29,22 @@ const (
 // Publish implements engine.Broker.
 func (e *Engine) Publish(ctx context.Context, pubs []engine.Publication) []engine.Receipt {
 	out := make([]engine.Receipt, len(pubs))
-	b := &publishBatch{e: e}
+	plain := mail{e: e}
+	rest := &publishBatch{e: e}
 	for i := range pubs {
-		out[i].ID = pubs[i].ID
-		if err := e.publishable(pubs[i]); err != nil {
+		p := &pubs[i]
+		out[i].ID = p.ID
+		switch err := e.publishable(*p); {
+		case err != nil:
 			out[i].Err = err
-			continue
-		}
-		b.add(&pubs[i], &out[i])
-		if len(b.receipts) == maxBatch || b.bytes > maxBatchBytes {
-			b.send(ctx)
+		case p.Round == 0 && p.Key == "" && p.At.IsZero():
+			plain.add(p, &out[i])
+		default:
+			rest.add(ctx, p, &out[i])
 		}
 	}
-	b.send(ctx)
+	plain.send(ctx)
+	rest.send(ctx)
 	return out
 }
 
@@ -61,7 +64,10 @@ type publishBatch struct {
 	bytes    int
 }
 
-func (b *publishBatch) add(p *engine.Publication, r *engine.Receipt) {
+func (b *publishBatch) add(ctx context.Context, p *engine.Publication, r *engine.Receipt) {
+	if len(b.receipts) == maxBatch || b.bytes > maxBatchBytes {
+		b.send(ctx)
+	}
 	if b.args == nil {
 		b.args = b.e.arguments(8 * 16)
 	}
@@ -160,7 +166,7 @@ func (e *Engine) declare(ctx context.Context, queues ...string) error {
 	return nil
 }
 
-// appendPublication writes what lua/common.lua publish takes.
+// appendPublication writes what lua/parts/send.lua takes.
 func appendPublication(args []string, p *engine.Publication) []string {
 	at := "0"
 	if !p.At.IsZero() {
@@ -183,7 +189,7 @@ func envelopeOf(p *engine.Publication, at string) string {
 	if at != "0" || !bytes.HasPrefix(m.Properties, []byte(`{"correlation_id":"`)) {
 		m.Properties = properties(m, at)
 	}
-	return string(celery.AppendEnvelope(make([]byte, 0, 512+len(m.Headers)+2*len(m.Body)), m, p.Queue, p.Priority))
+	return rueidis.BinaryString(celery.AppendEnvelope(make([]byte, 0, 512+len(m.Headers)+len(m.Properties)+2*len(m.Body)), m, p.Queue, p.Priority))
 }
 
 // properties writes those of a message anew.

@@ -96,7 +96,7 @@ func (e *Engine) Shelved(ctx context.Context, shelf engine.Shelf, after string, 
 	return out, nil
 }
 
-// readShelved reads what lua/common.lua shelve writes.
+// readShelved reads what lua/parts/shelf.lua writes.
 func readShelved(id, packed string) (s engine.Shelved, err error) {
 	parts := strings.SplitN(packed, "|", 7)
 	if len(parts) != 7 {
@@ -114,12 +114,9 @@ func readShelved(id, packed string) (s engine.Shelved, err error) {
 	}
 	s.Deliveries, s.Since = n[1], time.UnixMilli(int64(n[3]))
 	s.Queue, s.Reason = rest[:queue], rest[queue:queue+reason]
-	t := taken{token: token{key: id, fence: "0"}, step: n[0], envelope: rest[queue+reason:]}
-	d, err := t.delivery(time.Time{})
-	if err != nil && d == nil {
-		return s, err
-	}
-	s.Message, s.Priority = d.Message, d.Priority // a message that cannot be read is shown as it is
+	t := taken{token: token{key: id}, claim: claim{step: n[0]}, envelope: rest[queue+reason:]}
+	d, _ := t.delivery(time.Time{}) // a message that cannot be read is shown as it is
+	s.Message, s.Priority = d.Message, d.Priority
 	return s, nil
 }
 

@@ -42,6 +42,7 @@ type receiver struct {
 // token is what a Delivery carries for us.
 type token struct {
 	key   string // the id under which scripts know it
+	claim string // the whole of it, as it was made
 	fence string
 	epoch string
 }
@@ -116,10 +117,10 @@ func (r *receiver) Take(ctx context.Context, most int) ([]*engine.Delivery, erro
 			tries = 0
 			r.arm()
 		default:
-			if !r.pause(ctx, tries) {
-				continue // says why above
+			if tries++; tries == 3 {
+				r.e.log.Warn("take messages, trying on", "queues", r.opts.Queues, "err", err)
 			}
-			tries++
+			r.pause(ctx, tries)
 			continue
 		}
 		select {
@@ -173,10 +174,9 @@ const (
 // taken is a message as the script hands it over.
 type taken struct {
 	token
-	attempt, deliveries int
-	step                int
-	queue               string
-	envelope            string
+	claim
+	poison   bool // handed out too often
+	envelope string
 }
 
 func (r *receiver) take(ctx context.Context, most int) (got []taken, now time.Time, err error) {
@@ -204,41 +204,46 @@ func (r *receiver) read(res rueidis.RedisResult) ([]taken, time.Time, error) {
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if len(parts) < 2 || len(parts)%7 != 2 {
+	if len(parts) < 2 {
 		return nil, time.Time{}, fmt.Errorf("redis: take answered with %d parts", len(parts))
 	}
 	ms, err := parts[0].AsInt64()
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	epoch, err := parts[1].ToString()
-	got := make([]taken, 0, len(parts)/7)
-	for i := 2; i < len(parts) && err == nil; i += 7 {
-		var t taken
-		t, err = readTaken(parts[i : i+7])
-		t.epoch = epoch
-		got = append(got, t)
+	epoch := text(parts[1])
+	var got []taken
+	for parts = parts[2:]; len(parts) > 0; {
+		list, rest, err := readTaken(parts, epoch)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		got, parts = append(got, list...), rest
 	}
-	return got, time.UnixMilli(ms), err
+	return got, time.UnixMilli(ms), nil
 }
 
-func readTaken(parts []rueidis.RedisMessage) (t taken, err error) {
-	texts := [...]*string{0: &t.key, 3: &t.fence, 5: &t.queue, 6: &t.envelope}
-	numbers := [...]*int{1: &t.attempt, 2: &t.deliveries, 4: &t.step, 6: nil}
-	for i := range parts {
-		var n int64
-		switch {
-		case texts[i] != nil:
-			*texts[i], err = parts[i].ToString()
-		case numbers[i] != nil:
-			n, err = parts[i].AsInt64()
-			*numbers[i] = int(n)
-		}
-		if err != nil {
-			return t, err
-		}
+// readTaken reads the messages of one claim.
+func readTaken(parts []rueidis.RedisMessage, epoch string) (got []taken, rest []rueidis.RedisMessage, err error) {
+	if len(parts) < 2 {
+		return nil, nil, fmt.Errorf("redis: take answered with a list of %d parts", len(parts))
 	}
-	return t, nil
+	all := text(parts[0])
+	c, ok := readClaim(all)
+	n, err := parts[1].AsInt64()
+	poison := n < 0
+	if poison {
+		n = 1
+	}
+	if err != nil || !ok || 2+2*int(n) > len(parts) {
+		return nil, nil, fmt.Errorf("redis: take answered with the claim %q of %d in %d parts: %w", all, n, len(parts), err)
+	}
+	fence := strconv.FormatUint(c.fence, 10)
+	got = make([]taken, n)
+	for i := range got {
+		got[i] = taken{token{text(parts[2+2*i]), all, fence, epoch}, c, poison, text(parts[3+2*i])}
+	}
+	return got, parts[2+2*n:], nil
 }
 
 // sift makes deliveries of what can be run now, and settles the rest: what is
@@ -251,7 +256,7 @@ func (r *receiver) sift(got []taken, now time.Time) []*engine.Delivery {
 		switch {
 		case err != nil:
 			rest = append(rest, r.bury(d, "the message cannot be read: "+err.Error()))
-		case d.Attempt == 0:
+		case got[i].poison:
 			rest = append(rest, r.bury(d, fmt.Sprintf("handed out %d times without being settled: it may kill its workers", d.Deliveries)))
 		default:
 			if at := hiddenUntil(d.Message); at.After(now) {
@@ -268,16 +273,12 @@ func (r *receiver) sift(got []taken, now time.Time) []*engine.Delivery {
 	return ds
 }
 
-// delivery reads the envelope. With an error the delivery holds the envelope
-// as its body.
+// delivery reads the envelope. With an error the delivery, which is never nil,
+// holds the envelope as its body.
 func (t *taken) delivery(now time.Time) (*engine.Delivery, error) {
-	fence, err := strconv.ParseUint(t.fence, 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("fence %q: %w", t.fence, err)
-	}
 	d := &engine.Delivery{
 		Queue: t.queue, Priority: engine.PrioritySteps[t.step&3], Attempt: t.attempt, Deliveries: t.deliveries,
-		Fence: engine.Fence(fence), Taken: now, Token: &t.token,
+		Fence: engine.Fence(t.claim.fence), Taken: now, Token: &t.token,
 	}
 	raw := []byte(t.envelope)
 	m, _, priority, err := celery.ParseEnvelope(raw)

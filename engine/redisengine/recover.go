@@ -47,15 +47,13 @@ func (r *receiver) recover(ctx context.Context, most int) ([]*engine.Delivery, e
 	var got []taken
 	for i, id := range ids {
 		if c, ok := readClaim(claims[i]); ok && c.owner == r.owner {
-			got = append(got, taken{
-				token{id, strconv.FormatUint(c.fence, 10), epoch}, c.attempt, c.deliveries, c.step, c.queue, held[id],
-			})
+			got = append(got, taken{token{id, claims[i], strconv.FormatUint(c.fence, 10), epoch}, c, false, held[id]})
 		}
 	}
 	return r.sift(got, time.Now()), nil
 }
 
-// claim is what lua/common.lua writeClaim writes.
+// claim is what lua/parts/claim.lua writes.
 type claim struct {
 	fence               uint64
 	attempt, deliveries int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -12,10 +13,12 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// The scripts. Each begins with lua/common.lua.
+// The scripts. Each names the parts that it needs.
 var (
+	pushScript    = script("push")
 	publishScript = script("publish")
 	takeScript    = script("take")
+	ackScript     = script("ack")
 	settleScript  = script("settle")
 	extendScript  = script("extend")
 	keepScript    = script("keep")
@@ -33,16 +36,30 @@ var (
 	forgetScript  = script("forget")
 )
 
+// script puts a script together. Only what it needs stands before it, since all
+// of it is run each time.
 func script(name string) *rueidis.Lua {
-	text := ""
-	for _, part := range []string{"common", name} {
-		raw, err := sources.ReadFile("lua/" + part + ".lua")
+	var text strings.Builder
+	had := map[string]bool{}
+	var add func(file string)
+	add = func(file string) {
+		raw, err := sources.ReadFile("lua/" + file + ".lua")
 		if err != nil {
 			panic(err) // a file that was built in
 		}
-		text += string(raw)
+		first, _, _ := strings.Cut(string(raw), "\n")
+		if needs, ok := strings.CutPrefix(first, "-- needs: "); ok {
+			for part := range strings.FieldsSeq(needs) {
+				if !had[part] {
+					had[part] = true
+					add("parts/" + part)
+				}
+			}
+		}
+		text.Write(raw)
 	}
-	return rueidis.NewLuaScript(text)
+	add(name)
+	return rueidis.NewLuaScript(text.String())
 }
 
 // run runs a script.

@@ -26,18 +26,23 @@ func (r *receiver) Settle(ctx context.Context, ss []engine.Settlement) []error {
 
 func (r *receiver) settle(ctx context.Context, ss []settlement) []error {
 	errs := make([]error, len(ss))
-	b := &settleBatch{r: r, errs: errs}
+	simple := &ackBatch{r: r, errs: errs}
+	rest := &settleBatch{r: r, errs: errs}
 	for i := range ss {
-		if err := ss[i].Check(); err != nil {
-			errs[i] = err
+		if errs[i] = ss[i].Check(); errs[i] != nil {
 			continue
 		}
-		b.add(&ss[i], i)
-		if len(b.list) == maxBatch || b.bytes > maxBatchBytes {
-			b.send(ctx)
+		if ss[i].simple() {
+			simple.add(ctx, &ss[i], i)
+		} else {
+			rest.add(ctx, &ss[i], i)
 		}
 	}
-	b.send(ctx)
+	simple.send(ctx)
+	for _, i := range simple.other {
+		rest.add(ctx, &ss[i], i)
+	}
+	rest.send(ctx)
 	return errs
 }
 
@@ -52,7 +57,10 @@ type settleBatch struct {
 	bytes int
 }
 
-func (b *settleBatch) add(s *settlement, i int) {
+func (b *settleBatch) add(ctx context.Context, s *settlement, i int) {
+	if len(b.list) == maxBatch || b.bytes > maxBatchBytes {
+		b.send(ctx)
+	}
 	if b.args == nil {
 		b.args = append(b.r.e.arguments(1+9*16), b.r.owner)
 	}
@@ -116,10 +124,10 @@ func (r *receiver) Extend(ctx context.Context, ds []*engine.Delivery) []error {
 }
 
 func (r *receiver) extend(ctx context.Context, ds []*engine.Delivery, errs []error) {
-	args := append(r.e.arguments(2+3*len(ds)), r.owner, millis(r.opts.Lease))
+	args := append(r.e.arguments(2+4*len(ds)), r.owner, millis(r.opts.Lease))
 	for _, d := range ds {
 		t := d.Token.(*token)
-		args = append(args, t.key, t.fence, t.epoch)
+		args = append(args, t.key, t.claim, t.fence, t.epoch)
 	}
 	codes, err := r.e.codes(r.e.run(ctx, extendScript, args))
 	for i := range ds {

@@ -221,18 +221,17 @@ func (e *Engine) read(ctx context.Context, stream string, after uint64, most int
 
 // facts are what lua/read.lua says of a stream.
 type facts struct {
-	records     []entry
-	known       bool // it is stored
-	attempt     int
-	n, offset   uint64
-	ended       bool
-	age         time.Duration
-	claim       claim
-	claimed     bool
-	result      []byte // of a task that is finished
-	over        bool
-	doneSilent  bool
-	lastWritten uint64
+	records    []entry
+	known      bool // it is stored
+	attempt    int
+	n, offset  uint64
+	ended      bool
+	age        time.Duration
+	claim      claim
+	claimed    bool
+	result     []byte // of a task that is finished
+	over       bool
+	doneSilent bool
 }
 
 // entry is a stored record.

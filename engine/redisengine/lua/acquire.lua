@@ -1,3 +1,5 @@
+-- needs: fence
+--
 -- ARGV: name, owner, ttl in ms, a number for this call. Returns the fence as
 -- text, or empty. A call that is made twice has the fence of the first.
 local key = R .. 'lock:' .. ARGV[4]

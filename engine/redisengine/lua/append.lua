@@ -1,3 +1,5 @@
+-- needs: claim stream
+--
 -- ARGV from 4: stream, fence, the count, bytes and age in ms to keep, name of the
 -- call, then kind and payload of each record. Answers with 1 if that is
 -- superseded.

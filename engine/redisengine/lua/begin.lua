@@ -1,3 +1,5 @@
+-- needs: fence stream result
+--
 -- ARGV[4]: stream; ARGV[5]: name of the call. Answers with the fence of the new attempt, or 0 if it ended.
 local id = ARGV[4]
 local m = openStream(id)

@@ -1,3 +1,5 @@
+-- needs: stream
+--
 -- ARGV from 4: stream, fence, payload, time to live, name of the call. Answers with 1 if that is
 -- superseded.
 local m = openStream(ARGV[4])

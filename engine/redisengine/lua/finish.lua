@@ -1,3 +1,5 @@
+-- needs: ending result
+--
 -- ARGV from 4: id, status, record and time to live of each final state. Answers
 -- with 1 for each that has one already.
 local answers = {}

@@ -1,3 +1,5 @@
+-- needs: memory
+--
 -- ARGV from 4: largest record, ids. Answers with seven for each: record, claim,
 -- attempt, status, time and attempt of the last state put, 1 if it is done
 -- without a record. A record that is too large is its length, as a number.

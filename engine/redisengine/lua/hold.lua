@@ -1,3 +1,5 @@
+-- needs: head
+--
 -- ARGV: name, fence, ttl in ms or empty to release. Returns 1 if the term was
 -- not over.
 local key = R .. 'lock:' .. ARGV[4]

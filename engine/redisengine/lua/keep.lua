@@ -1,3 +1,5 @@
+-- needs: claim queue ending
+--
 -- ARGV from 4: for how long, in ms, a queue is known to have a Go worker, and
 -- pairs of owner and queue. Puts back what dead owners held, and moves what is
 -- due into its queue. Answers with the ms until there is more to do.

@@ -1,3 +1,5 @@
+-- needs: send
+--
 -- ARGV from 4: eight for each message: id, queue, step, at, round, envelope,
 -- idempotency key or "", its time to live. Answers with the id that holds the
 -- key, or "".

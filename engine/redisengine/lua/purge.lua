@@ -1,3 +1,5 @@
+-- needs: claim queue message
+--
 -- ARGV[4]: queue. Drops up to a thousand ready messages of each step and as many
 -- delayed ones, and what is known of their tasks. Answers with how many.
 local n = 0

@@ -1,3 +1,5 @@
+-- needs: claim stream result
+--
 -- ARGV from 4: id, fence, status, record and time to live of each state. Answers
 -- with 1 for each that is superseded.
 local answers = {}

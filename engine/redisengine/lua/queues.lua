@@ -1,3 +1,5 @@
+-- needs: claim queue
+--
 -- Answers with name, ready, delayed and held of each queue.
 local held = {}
 for _, claim in ipairs(redis.call('HVALS', R .. 'run')) do

@@ -1,3 +1,5 @@
+-- needs: result memory
+--
 -- ARGV from 4: stream, offset after which to read, how many, whether the reader
 -- waits for more. Answers with the records, then attempt, number, offset and
 -- end of the stream, the age it keeps, and of a task the claim, the result and

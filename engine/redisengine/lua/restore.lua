@@ -1,3 +1,5 @@
+-- needs: claim fence queue stream
+--
 -- ARGV from 4: shelf, ids. Puts messages back into their queues as new. Answers
 -- with 1 for each that is not there.
 local shelf, answers = ARGV[4], {}

@@ -1,3 +1,5 @@
+-- needs: ending memory
+--
 -- ARGV from 4: id, record and time to live of each state.
 redis.call('ZREMRANGEBYSCORE', R .. 'revoked', '-inf', now)
 for i = 4, #ARGV, 3 do

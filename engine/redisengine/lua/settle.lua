@@ -1,3 +1,5 @@
+-- needs: claim message ending memory shelf send
+--
 -- ARGV from 4: owner; for each settlement: id, fence, epoch, verdict, status or
 -- "" for none, record, time to live, reason, number of follow-ups, and six for
 -- each of those as publish takes them. Verdicts: d done, r return, b bury, p

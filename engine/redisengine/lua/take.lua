@@ -1,15 +1,18 @@
+-- needs: fence claim message queue shelf stream
+--
 -- ARGV from 4: owner, lease in ms, how many, largest envelope, how often a
--- message may be handed out, queues. Of one that was too often the attempt is 0. Answers
--- with the time, the epoch of the data and seven for each message: id, attempt, deliveries, fence,
--- step, queue, envelope.
+-- message may be handed out, queues. Answers with the time, the epoch of the
+-- data, and for each list of messages with one claim that claim, their number,
+-- and id and envelope of each; the number is -1 for one that was handed out too
+-- often.
 local owner, want, largest, often = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local got = {}
+local lists = {}
 for step = 0, 3 do
   for q = 9, #ARGV do
-    if want == 0 then break end
-    for _, e in ipairs(redis.call('RPOP', listOf(ARGV[q], step), want) or {}) do
-      got[#got + 1] = {e = e, step = step, queue = ARGV[q]}
-      want = want - 1
+    local got = want > 0 and redis.call('RPOP', listOf(ARGV[q], step), want)
+    if got then
+      lists[#lists + 1] = {got, step, ARGV[q]}
+      want = want - #got
     end
   end
 end
@@ -19,26 +22,35 @@ if not epoch then
   redis.call('SET', R .. 'epoch', epoch)
 end
 local out = {int(now), epoch}
-if #got == 0 then return out end
+if #lists == 0 then return out end
 
 redis.call('ZADD', R .. 'live', now + ARGV[5], owner)
-local ids = {}
-for i, g in ipairs(got) do ids[i] = idOf(g.e) end
+local ids, total = {}, 0
+for _, list in ipairs(lists) do
+  for _, e in ipairs(list[1]) do
+    total = total + 1
+    ids[total] = idOf(e)
+  end
+end
 local claims = redis.call('HMGET', R .. 'run', unpack(ids))
 local revoked = redis.call('ZMSCORE', R .. 'revoked', unpack(ids))
 local wanted = redis.call('EXISTS', R .. 'want') == 1 and redis.call('ZMSCORE', R .. 'want', unpack(ids)) or {}
-local fence = fences(#got)
-local run, held, taken = {}, {}, {}
+local fence, at = int(fences(1) + 1), int(now)
+local run, held, taken, n, special = {}, {}, {}, 0, {}
 
--- claim writes what is known of a message and who has it now.
-local function claim(i, g, old)
-  local id = ids[i]
-  local c = {fence = int(fence + i), attempt = 1, deliveries = 1, flags = '', owner = owner, step = g.step, taken = now, queue = g.queue}
-  local poison = old and often > 0 and old.deliveries >= often
-  if poison then
-    c.attempt, c.deliveries, c.flags = old.attempt, old.deliveries, old.flags
-  elseif old then
-    c.attempt, c.deliveries, c.flags = old.attempt + 1, old.deliveries + 1, old.flags
+local function claim(id, e, meta, told)
+  run[n + 1], run[n + 2], held[n + 1], held[n + 2] = id, meta, id, e
+  n = n + 2
+  taken[id] = true
+  if told then redis.call('PUBLISH', R .. 's:' .. id, '') end
+end
+
+-- again claims a message of which something is known.
+local function again(id, e, step, queue, old, told)
+  local c = {fence = fence, attempt = old.attempt, deliveries = old.deliveries, flags = old.flags, owner = owner, step = step, taken = now, queue = queue}
+  local poison = often > 0 and old.deliveries >= often
+  if not poison then
+    c.attempt, c.deliveries = old.attempt + 1, old.deliveries + 1
     if flagged(old, 's') or c.attempt > 1 then
       local m = openStream(id)
       if not m and old.attempt > 0 then m = streamOf(id, old) end
@@ -48,30 +60,48 @@ local function claim(i, g, old)
       saveStream(m)
     end
   end
-  taken[id] = true
-  run[#run + 1] = id
-  run[#run + 1] = table.concat({c.fence, c.attempt, c.deliveries, c.flags, owner, g.step, int(now), g.queue}, '|')
-  held[#held + 1] = id
-  held[#held + 1] = g.e
-  for _, v in ipairs({id, poison and 0 or c.attempt, c.deliveries, c.fence, g.step, g.queue, g.e}) do out[#out + 1] = v end
-  if wanted[i] then redis.call('PUBLISH', R .. 's:' .. id, '') end
+  local meta = claimText(c)
+  claim(id, e, meta, told)
+  for _, v in ipairs({meta, poison and -1 or 1, id, e}) do special[#special + 1] = v end
 end
 
-for i, g in ipairs(got) do
-  local old = claims[i] and readClaim(claims[i])
-  if taken[ids[i]] or old and old.owner ~= '' then
-    delay(g.queue, g.step, now + 1000, g.e) -- the same task is running: this one waits for it
+-- odd decides about a message that is not simply new.
+local function odd(i, e, step, queue)
+  local id, old = ids[i], readClaim(claims[i])
+  if taken[id] or old and old.owner ~= '' then
+    delay(queue, step, now + 1000, e) -- the same task is running: this one waits for it
   elseif revoked[i] then
-    if old then redis.call('HDEL', R .. 'run', ids[i]) end
-  elseif #g.e > largest then
-    redis.call('LPUSH', R .. 'oversize', g.e)
-    shelve('dead', ids[i], {step = g.step, deliveries = 1, attempt = 0, queue = g.queue},
-      'the message has ' .. #g.e .. ' bytes, at most ' .. largest .. ' are read; the whole of it lies in the list ' .. R .. 'oversize', '')
+    if old then redis.call('HDEL', R .. 'run', id) end
+  elseif #e > largest then
+    redis.call('LPUSH', R .. 'oversize', e)
+    shelve('dead', id, {step = step, deliveries = 1, attempt = 0, queue = queue},
+      'the message has ' .. #e .. ' bytes, at most ' .. largest .. ' are read; the whole of it lies in the list ' .. R .. 'oversize', '')
   else
-    claim(i, g, old)
+    again(id, e, step, queue, old or {attempt = 0, deliveries = 0, flags = '', owner = ''}, wanted[i])
   end
 end
-if #run > 0 then
+
+local i = 0
+for _, list in ipairs(lists) do
+  local step, queue = list[2], list[3]
+  local meta = fence .. '|1|1||' .. owner .. '|' .. step .. '|' .. at .. '|' .. queue
+  local head, count = #out + 1, 0
+  out[head], out[head + 1] = meta, 0
+  for _, e in ipairs(list[1]) do
+    i = i + 1
+    local id = ids[i]
+    if claims[i] or revoked[i] or taken[id] or #e > largest then
+      odd(i, e, step, queue)
+    else
+      claim(id, e, meta, wanted[i])
+      count = count + 1
+      out[head + 2 * count], out[head + 2 * count + 1] = id, e
+    end
+  end
+  out[head + 1] = count
+end
+for _, v in ipairs(special) do out[#out + 1] = v end
+if n > 0 then
   redis.call('HSET', R .. 'run', unpack(run))
   redis.call('HSET', R .. 'held:' .. owner, unpack(held))
 end

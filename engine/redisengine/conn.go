@@ -59,29 +59,33 @@ func Connect(ctx context.Context, url string, opts *Options) (*Engine, error) {
 	if a.resultDB != nil {
 		o.ResultDB = a.resultDB
 	}
-	client, err := a.connect(ctx, o.Logger)
+	client, direct, err := a.connect(ctx, o.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("redis: connect to %s: %w", a, err)
 	}
 	e, err := New(client, &o)
 	if err != nil {
 		client.Close()
+		direct.Close()
 		return nil, err
 	}
+	e.direct = direct
 	return e, nil
 }
 
-// connect makes a client that has had an answer.
-func (a *address) connect(ctx context.Context, log *slog.Logger) (rueidis.Client, error) {
+// connect makes a client that has had an answer, and one whose calls have each
+// a connection of a pool: the first gathers the commands of many goroutines,
+// the second is sooner where there is one.
+func (a *address) connect(ctx context.Context, log *slog.Logger) (client, direct rueidis.Client, err error) {
 	if log == nil {
 		log = slog.Default()
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	opt, err := a.option()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if a.certReqs == "none" {
 		log.Warn("redis: the server's certificate is not checked, as ssl_cert_reqs says", "addr", a.String())
@@ -91,21 +95,25 @@ func (a *address) connect(ctx context.Context, log *slog.Logger) (rueidis.Client
 	}
 	var connected atomic.Bool
 	opt.DialCtxFn = a.dialer(ctx, &connected)
-	client, err := rueidis.NewClient(opt)
+	client, err = rueidis.NewClient(opt)
 	if err == nil {
 		err = a.greet(ctx, client)
+	}
+	if err == nil {
+		opt.DisableAutoPipelining = true
+		direct, err = rueidis.NewClient(opt)
 	}
 	if err != nil {
 		if client != nil {
 			client.Close()
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
-		return nil, a.advise(err)
+		return nil, nil, a.advise(err)
 	}
 	connected.Store(true)
-	return client, nil
+	return client, direct, nil
 }
 
 func (a *address) option() (rueidis.ClientOption, error) {

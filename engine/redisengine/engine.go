@@ -37,6 +37,7 @@ type Options struct {
 // be called at once.
 type Engine struct {
 	client rueidis.Client
+	direct rueidis.Client // may be the same; for calls of which one is under way at a time
 	opts   Options
 	log    *slog.Logger
 	base   []string // the first arguments of every script
@@ -74,6 +75,7 @@ func New(client rueidis.Client, opts *Options) (*Engine, error) {
 	if e.log = e.opts.Logger; e.log == nil {
 		e.log = slog.Default()
 	}
+	e.direct = client
 	e.close = sync.OnceFunc(e.shut)
 	e.base = e.baseArgs()
 	e.subs = newSubscriptions(e)
@@ -104,6 +106,7 @@ func (e *Engine) shut() {
 	}
 	e.subs.close()
 	e.client.Close()
+	e.direct.Close()
 	e.loops.Wait()
 }
 

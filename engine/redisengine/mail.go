@@ -44,22 +44,33 @@ func (m *mail) add(p *engine.Publication, r *engine.Receipt) {
 	part.receipts = append(part.receipts, r)
 }
 
-// send hands all over and waits for the answers.
+// send hands all over and waits for the answers. Of one list one parcel is under
+// way at a time, so that it keeps the order of the call.
 func (m *mail) send(ctx context.Context) {
+	last := map[*outbox]*parcel{}
 	for _, p := range m.parts {
+		if before := last[p.box]; before != nil {
+			_ = before.wait(ctx) // it is asked again below
+		}
+		last[p.box] = p
 		p.box.post(ctx, p)
 	}
 	for _, p := range m.parts {
-		var err error
-		select {
-		case <-p.done:
-			err = p.err
-		case <-ctx.Done():
-			err = ctx.Err() // it may still be sent; the caller may send it again
-		}
+		err := p.wait(ctx)
 		for _, r := range p.receipts {
 			r.Err = err
 		}
+	}
+}
+
+// wait returns the answer. With ctx's error the parcel may still be sent; its
+// caller may send it again.
+func (p *parcel) wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -97,39 +108,15 @@ func (e *Engine) outbox(queue string, step int) *outbox {
 	return box
 }
 
-// post sends a parcel at once where nothing is under way, and else leaves it to
-// those who send.
+// post leaves a parcel to those who send, and is one of them if there are too
+// few.
 func (o *outbox) post(ctx context.Context, p *parcel) {
 	o.mu.Lock()
-	alone := o.sending == 0 && len(o.waiting) == 0
-	if !alone {
-		o.waiting = append(o.waiting, p)
-	}
-	if alone || o.sending < senders {
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, p)
+	if o.sending < senders {
 		o.sending++
-	} else {
-		o.mu.Unlock()
-		return
-	}
-	o.mu.Unlock()
-	if alone {
-		o.deliver(ctx, []*parcel{p})
-		o.next(ctx)
-		return
-	}
-	go o.drain(context.WithoutCancel(ctx)) // ends when nothing waits, within patience while Redis is away
-}
-
-// next goes on after a delivery, in a goroutine if others wait.
-func (o *outbox) next(ctx context.Context) {
-	o.mu.Lock()
-	more := len(o.waiting) > 0
-	if !more {
-		o.sending--
-	}
-	o.mu.Unlock()
-	if more {
-		go o.drain(context.WithoutCancel(ctx)) // as above
+		go o.drain(context.WithoutCancel(ctx)) // ends when nothing waits, within patience while Redis is away
 	}
 }
 
@@ -169,7 +156,7 @@ func (o *outbox) deliver(ctx context.Context, batch []*parcel) {
 	var known []int64
 	if err == nil {
 		err = o.e.again(ctx, func() (err error) {
-			known, err = o.e.run(ctx, pushScript, args).AsIntSlice()
+			known, err = pushScript.Exec(ctx, o.e.direct, []string{o.e.own("")}, args).AsIntSlice()
 			return err
 		})
 	}

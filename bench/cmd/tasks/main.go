@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,6 +32,7 @@ type options struct {
 	Scheduled   int    // jobs that wait
 	Due         int    // jobs that fall due at once
 	Results     bool
+	Profile     string // where to write a CPU profile; empty for none
 	For         time.Duration // how long to send at Rate
 }
 
@@ -53,6 +55,7 @@ func main() {
 	flag.IntVar(&o.Due, "due", 100_000, "jobs that fall due at once")
 	flag.DurationVar(&o.For, "for", 30*time.Second, "how long to send at 1/s; at 1000/s at most 10s")
 	flag.StringVar(&o.Redis, "redis", "default", "how Redis keeps its data: default, everysec or always")
+	flag.StringVar(&o.Profile, "profile", "", "write a CPU profile of the last measurement to this file")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -152,6 +155,17 @@ func once(ctx context.Context, spec string) error {
 	s, err := openSide(ctx, o)
 	if err != nil {
 		return err
+	}
+	if o.Profile != "" {
+		f, err := os.Create(o.Profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	samples, err := cases[i].run(ctx, s, o)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -140,9 +139,3 @@ func gated(task string) func(*run) *call {
 
 // gate is the gate of such a call.
 func (r *run) gate() string { return r.call.Args[0].(string) }
-
-// fixed sends a call that is the same in each run.
-func fixed(make func() *call) func(*run) *call { return func(*run) *call { return make() } }
-
-// sum is how the tables write a list of events.
-func sum(events ...string) string { return strings.Join(events, " ") }

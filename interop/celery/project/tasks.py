@@ -60,15 +60,19 @@ def fail(text, number):
 
 @task("flaky", bind=True, max_retries=3)
 def flaky(self, times):
-    """Fails so many times before it succeeds."""
+    """Fails so many times before it succeeds.
+
+    A worker sends the next try before it stores RETRY, so that one which comes
+    too soon may have its SUCCESS overwritten.
+    """
     if self.request.retries < times:
-        raise self.retry(exc=KeyError("not yet"), countdown=0.1)
+        raise self.retry(exc=KeyError("not yet"), countdown=1)
     return self.request.retries
 
 
 @task("hopeless", bind=True, max_retries=1)
 def hopeless(self):
-    raise self.retry(exc=ValueError("never"), countdown=0.1)
+    raise self.retry(exc=ValueError("never"), countdown=1)
 
 
 @task("sleep")

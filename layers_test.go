@@ -52,7 +52,7 @@ var layers = []layer{
 	{"cmd/rhubarb", portable + " engine/dial cli"},
 	{"examples/*", portable + " engine/dial cli " + engines},
 	{"interop", ""},
-	{"interop/*", portable + " cli interop"},
+	{"interop/*", portable + " engine/dial cli interop"},
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -96,7 +96,7 @@ func (r *run) wellFormed(e event) {
 	pid, _ := e["pid"].(float64)
 	clock, _ := e["clock"].(float64)
 	at, _ := e["timestamp"].(float64)
-	if age := time.Since(time.UnixMicro(int64(at*1e6))); pid < 1 || clock < 1 || age < 0 || age > 10*patience {
+	if age := time.Since(time.UnixMicro(int64(at * 1e6))); pid < 1 || clock < 1 || age < 0 || age > 10*patience {
 		r.Errorf("event %s has pid %v, clock %v and is %v old", typ, pid, clock, age)
 	}
 }

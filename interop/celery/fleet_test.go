@@ -1,6 +1,7 @@
 package celery_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"regexp"
 	"sync"
 
+	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine/dial"
 	"github.com/rhubarb-go/rhubarb/interop"
 )
 
@@ -19,9 +22,10 @@ type kind string
 const (
 	python kind = "python"    // Celery as it is now
 	oldest kind = "python5.2" // the oldest Celery that is supported
+	golang kind = "go"        // rhubarb
 )
 
-// kinds are all of them, in the order of the table.
+// kinds are those that take part.
 var kinds = []kind{python, oldest}
 
 // home is the virtualenv of a Celery.
@@ -51,7 +55,7 @@ func (k kind) queue(second bool) string {
 
 // missing says what is not installed.
 func missing() string {
-	for _, k := range kinds {
+	for _, k := range []kind{python, oldest} {
 		if _, err := os.Stat(filepath.Join(k.home(), "bin", "python")); err != nil {
 			return fmt.Sprintf("there is no %s: run scripts/setup", k.home())
 		}
@@ -65,6 +69,7 @@ func missing() string {
 // fleet is a Redis of its own with workers and clients of all kinds.
 type fleet struct {
 	dir     string // temporary
+	peer    string // the program in ./peer
 	url     string
 	redis   *interop.Process
 	clients map[kind]client
@@ -80,6 +85,10 @@ func (f *fleet) start() error {
 		return err
 	}
 	f.clients, f.hears = map[kind]client{}, map[kind]*celeryClient{}
+	f.peer = filepath.Join(f.dir, "peer")
+	if out, err := exec.Command("go", "build", "-o", f.peer, "./peer").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the peer: %w\n%s", err, out)
+	}
 	err := together(len(kinds)*2, func(i int) error { return f.startWorker(kinds[i/2], i%2 == 1) })
 	if err != nil {
 		return err
@@ -140,6 +149,9 @@ func (f *fleet) pythonCommand(k kind, second bool, args ...string) (*exec.Cmd, e
 const pool = "8"
 
 func (f *fleet) startWorker(k kind, second bool) error {
+	if k == golang {
+		return f.startPeer(second)
+	}
 	args := []string{"-m", "celery", "-A", "tasks", "worker", "-n", k.node(second), "-Q", k.queue(second), "-l", "INFO"}
 	if second {
 		args = append(args, "-P", "solo")
@@ -155,6 +167,17 @@ func (f *fleet) startWorker(k kind, second bool) error {
 	return err
 }
 
+// startPeer starts a worker of ours.
+func (f *fleet) startPeer(second bool) error {
+	args := []string{"-url", f.url, "-node", golang.node(second), "-queue", golang.queue(second)}
+	if second {
+		args = append(args, "-concurrency", "1", "-extended")
+	}
+	p, _, err := interop.Start(exec.Command(f.peer, args...), regexp.MustCompile("worker started"))
+	f.keep(p)
+	return err
+}
+
 func (f *fleet) keep(p *interop.Process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,6 +187,9 @@ func (f *fleet) keep(p *interop.Process) {
 }
 
 func (f *fleet) startClient(k kind) error {
+	if k == golang {
+		return f.join()
+	}
 	cmd, err := f.pythonCommand(k, false, "client.py")
 	if err != nil {
 		return err
@@ -177,6 +203,20 @@ func (f *fleet) startClient(k kind) error {
 	f.clients[k], f.hears[k] = c, c
 	f.closers = append(f.closers, c.close)
 	return nil
+}
+
+// join makes the client of ours, in this process.
+func (f *fleet) join() error {
+	set, closeAll, err := dial.Dial(context.Background(), f.url, nil)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closers = append(f.closers, closeAll)
+	app, err := rhubarb.New(set, &rhubarb.Options{SentEvents: true})
+	f.clients[golang] = rhubarbClient{app}
+	return err
 }
 
 // stop ends all, Redis last. A worker must end well.

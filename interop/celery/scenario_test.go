@@ -65,6 +65,7 @@ type run struct {
 // check runs the scenarios of a table in all directions that they are for.
 func check(t *testing.T, table []scenario) {
 	need(t)
+	t.Parallel()
 	for _, s := range table {
 		t.Run(s.name, func(t *testing.T) {
 			for _, d := range directions() {

@@ -21,22 +21,30 @@ func Plain(raw json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plain(named(data))
+	return plain(named(data), "Z")
 }
 
-// plain rewrites special types in valid JSON.
-func plain(raw []byte) ([]byte, error) {
+// unknownOffset is RFC 3339's for a time whose zone is not known (4.3). It is
+// UTC to a time.Time, and naive to a DateTime.
+const unknownOffset = "-00:00"
+
+// plain rewrites special types in valid JSON. A naive datetime gets that
+// offset.
+func plain(raw []byte, naive string) ([]byte, error) {
 	if !bytes.Contains(raw, []byte(`"__type__"`)) {
 		return raw, nil
 	}
-	p := plainer{raw: raw, out: make([]byte, 0, len(raw))}
+	p := plainer{raw: raw, out: make([]byte, 0, len(raw)), naive: naive}
 	end, err := p.value(space(raw, 0))
 	return append(p.out, raw[end:]...), err
 }
 
 // plainer copies valid JSON to out and rewrites on the way. What lies between
 // two values is copied as it is.
-type plainer struct{ raw, out []byte }
+type plainer struct {
+	raw, out []byte
+	naive    string // the offset of naive datetimes
+}
 
 // value copies the value at i and returns the index behind it.
 func (p *plainer) value(i int) (int, error) {
@@ -90,7 +98,7 @@ func (p *plainer) special(i int) (end int, done bool, err error) {
 	if err != nil {
 		return end, false, nil
 	}
-	s, known, err := plainText(kind, m["__value__"])
+	s, known, err := plainText(kind, m["__value__"], p.naive)
 	if err != nil {
 		return end, false, fmt.Errorf("a value of type %s: %w", kind, err)
 	}
@@ -101,7 +109,7 @@ func (p *plainer) special(i int) (end int, done bool, err error) {
 }
 
 // plainText returns a special value as encoding/json reads it from a string.
-func plainText(kind string, value json.RawMessage) (s string, known bool, err error) {
+func plainText(kind string, value json.RawMessage, naive string) (s string, known bool, err error) {
 	switch kind {
 	case typeDateTime, typeDate, typeTime, typeDecimal, typeBytes, typeBase64:
 		if s, err = text(value); err != nil {
@@ -115,7 +123,10 @@ func plainText(kind string, value json.RawMessage) (s string, known bool, err er
 	}
 	switch kind {
 	case typeDateTime:
-		t, _, err := parseISO(s)
+		t, zoneless, err := parseISO(s)
+		if zoneless && err == nil {
+			return t.Format("2006-01-02T15:04:05.999999999") + naive, true, nil
+		}
 		if _, offset := t.Zone(); offset%60 != 0 { // RFC 3339 has no seconds there
 			t = t.UTC()
 		}

@@ -218,7 +218,7 @@ func (r *repr) special(raw []byte) bool {
 	if err != nil {
 		return false
 	}
-	s, known, err := plainText(kind, m["__value__"])
+	s, known, err := plainText(kind, m["__value__"], "Z")
 	if err != nil || !known {
 		return false
 	}

@@ -19,13 +19,13 @@ func Unmarshal(raw json.RawMessage, dst any) error {
 		return err
 	}
 	if bytes.IndexByte(data, '\\') < 0 || !bytes.Contains(data, []byte(bareMark)) {
-		if data, err = plain(data); err != nil {
+		if data, err = plain(data, unknownOffset); err != nil {
 			return err
 		}
 		return json.Unmarshal(data, dst)
 	}
 	s := newStandIns(data)
-	if data, err = plain(remark(data, s.append)); err != nil {
+	if data, err = plain(remark(data, s.append), unknownOffset); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, dst); err != nil {

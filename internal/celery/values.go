@@ -92,9 +92,12 @@ func (d *DateTime) UnmarshalJSON(data []byte) error {
 	if null(data) {
 		return nil
 	}
-	s, _, err := readSpecial(data, typeDateTime)
+	s, kind, err := readSpecial(data, typeDateTime)
 	if err != nil {
 		return err
+	}
+	if naive, ok := strings.CutSuffix(s, unknownOffset); ok && kind == "" { // as Unmarshal rewrites it
+		s = naive
 	}
 	d.Time, d.Naive, err = parseISO(s)
 	return err

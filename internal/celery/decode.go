@@ -132,6 +132,7 @@ func (t *Task) readHeader(key []byte, v string) (known bool, err error) {
 		t.HardLimit, t.SoftLimit, err = readLimits(v)
 	case "ignore_result":
 		t.IgnoreResult, err = boolean(v)
+		t.WantResult = v == "false"
 	case "replaced_task_nesting":
 		t.ReplacedTaskNesting, err = count(v)
 	case "stamped_headers":

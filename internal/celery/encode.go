@@ -96,7 +96,12 @@ func (t *Task) appendHeaders(b []byte, compression string) []byte {
 		b = appendString(append(b, `,"kwargsrepr":`...), t.KwargsRepr)
 	}
 	b = appendString(append(b, `,"origin":`...), t.Origin)
-	b = strconv.AppendBool(append(b, `,"ignore_result":`...), t.IgnoreResult)
+	b = append(b, `,"ignore_result":`...)
+	if t.IgnoreResult || t.WantResult {
+		b = strconv.AppendBool(b, t.IgnoreResult)
+	} else {
+		b = append(b, "null"...) // celery/app/task.py get_actual_ignore_result: the task decides
+	}
 	b = strconv.AppendInt(append(b, `,"replaced_task_nesting":`...), int64(t.ReplacedTaskNesting), 10)
 	b = append(b, `,"stamped_headers":`...)
 	if t.StampedHeaders == nil {

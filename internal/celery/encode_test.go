@@ -20,7 +20,7 @@ func TestMessageIsWrittenInFull(t *testing.T) {
 	}
 	const headers = `{"lang":"go","task":"mail.send","id":"i","shadow":null,"eta":"2030-01-02T03:00:00.600000+00:00","expires":null,` +
 		`"group":null,"group_index":null,"retries":0,"timelimit":[90,1.5],"root_id":"i","parent_id":null,"origin":"",` +
-		`"ignore_result":false,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{}}`
+		`"ignore_result":null,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{}}`
 	if string(m.Headers) != headers {
 		t.Errorf("headers\n got %s\nwant %s", m.Headers, headers)
 	}

@@ -30,6 +30,7 @@ type Task struct {
 	ArgsRepr, KwargsRepr string // see Repr; both empty: not sent
 	Origin               string
 	IgnoreResult         bool
+	WantResult           bool // the caller says false; neither leaves it to the task
 	ReplacedTaskNesting  int
 	StampedHeaders       []string
 	Stamps               map[string]json.RawMessage

@@ -109,7 +109,7 @@ func (r *run) fields(raw []byte, rec *celery.Result) {
 	if got := keys(raw); !slices.Equal(got, sorted(want)) {
 		r.Errorf("the record has the fields %q, want %q", got, sorted(want))
 	}
-	if ready := slices.Contains([]string{"SUCCESS", "FAILURE", "REVOKED"}, rec.Status); ready == rec.DateDone.IsZero() {
+	if ready := slices.Contains([]string{"SUCCESS", "FAILURE", "REVOKED", "IGNORED"}, rec.Status); ready == rec.DateDone.IsZero() {
 		r.Errorf("the record of state %s has date_done %v", rec.Status, rec.DateDone)
 	}
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // kinds are those that take part.
-var kinds = []kind{python, oldest}
+var kinds = []kind{python, oldest, golang}
 
 // home is the virtualenv of a Celery.
 func (k kind) home() string {

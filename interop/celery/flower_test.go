@@ -204,7 +204,7 @@ func (f *flower) stops(k kind) {
 	r := begin(f.T, direction{python, k}, scenario{send: gated("gated")})
 	r.call = r.scenario.send(r)
 	r.submit(r.call)
-	r.listen(r.call, 3)
+	r.listen(r.call, "started")
 	status, text := f.fetch(fmt.Sprintf("/api/task/revoke/%s?terminate=true", r.call.ID), object{})
 	if status != http.StatusOK {
 		f.Fatalf("revoke is %d %s", status, text)

@@ -2,6 +2,7 @@ package celery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -100,7 +101,7 @@ func busy(t *testing.T, k kind) {
 	r.submit(r.call)
 	r.submit(later)
 	r.is("STARTED")
-	r.listen(later, 2)
+	r.listen(later, "sent")
 	if err := r.from.revoke(r.ctx, "nobody-"+string(k)); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,8 @@ func busy(t *testing.T, k kind) {
 		r.open(gate)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := site.clients[python].revoke(ctx, later.ID); err != nil {
+		_, err := r.from.get(ctx, r.call.ID)
+		if err := errors.Join(err, r.from.revoke(ctx, later.ID)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -117,7 +119,7 @@ func busy(t *testing.T, k kind) {
 // differences are those in keys and types; a text that is the reply's own must
 // be equal but for names. Null is of any type.
 func differences(at string, got, want any) []string {
-	if got == nil || want == nil {
+	if got == nil || want == nil || slices.Contains(open, strings.ReplaceAll(at, "[0]", "")) {
 		return nil
 	}
 	if g, w := kindOf(got), kindOf(want); g != w {
@@ -141,9 +143,6 @@ func differences(at string, got, want any) []string {
 }
 
 func differentKeys(at string, got, want map[string]any) (all []string) {
-	if slices.Contains(open, strings.ReplaceAll(at, "[0]", "")) {
-		return nil
-	}
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		v, ok := got[key]
 		if !ok {

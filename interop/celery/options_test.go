@@ -14,7 +14,7 @@ import (
 func notBefore(d time.Duration) func(*run) {
 	return func(r *run) {
 		at := map[string]float64{}
-		for _, e := range r.listen(r.call, 4) {
+		for _, e := range r.listen(r.call, ordinary) {
 			at[e.text("type")], _ = e["timestamp"].(float64)
 		}
 		const taken = 0.5 // between the reckoning of the time and the event that it was sent

@@ -34,6 +34,8 @@ func (c rhubarbClient) get(ctx context.Context, id string) (answer, error) {
 	value, err := c.app.Result(id).Get(ctx)
 	var failure *rhubarb.TaskError
 	switch {
+	case errors.As(err, &failure) && failure.Status == "REJECTED": // told apart from a failure here alone
+		return answer{State: "FAILURE", Error: failure.Type, Text: failure.Message}, nil
 	case errors.As(err, &failure):
 		return answer{State: failure.Status, Error: failure.Type, Text: failure.Message}, nil
 	case err != nil:

@@ -95,7 +95,9 @@ func (r *run) through() {
 	}
 	if last := r.call.last(); r.want.State != "" {
 		r.ends(last, r.want)
-		r.heard(last, r.events)
+		if r.events != "" {
+			r.heard(last, r.events)
+		}
 	}
 	if r.after != nil {
 		r.after(r)

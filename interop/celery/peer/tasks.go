@@ -17,7 +17,7 @@ var tasks = []rhubarb.Runnable{
 	rhubarb.Define("interop.echo", echo),
 	rhubarb.Define("interop.types", func(_ context.Context, t Types) (Types, error) { return t, nil }),
 	rhubarb.Define("interop.fail", func(_ context.Context, f Fault) (rhubarb.None, error) {
-		return rhubarb.None{}, ValueError(f.Text)
+		return rhubarb.None{}, ValueError(fmt.Sprint(f.Text, ", ", f.Number))
 	}),
 	rhubarb.Define("interop.flaky", flaky),
 	rhubarb.Define("interop.hopeless", hopeless, rhubarb.WithRetry(rhubarb.RetryPolicy{Max: 1})),
@@ -75,8 +75,8 @@ type Types struct {
 
 // Fault is what an error is made of.
 type Fault struct {
-	Text   string `json:"text"`
-	Number int    `json:"number"`
+	Text   any `json:"text"`
+	Number any `json:"number"`
 }
 
 // ValueError and KeyError bear the names that Python gives them.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
@@ -98,11 +99,13 @@ func (s *Server) hello(_ context.Context, a arguments) (any, error) {
 	if err != nil || from == s.name {
 		return nil, err
 	}
-	theirs, err := readArguments("update", a["revoked"])
-	if err != nil {
-		return nil, err
+	var theirs revokedIDs
+	if raw := a["revoked"]; raw != nil {
+		if err := json.Unmarshal(raw, &theirs); err != nil {
+			return nil, failure{"TypeError", "revoked must be an iterable of ids"}
+		}
 	}
-	s.learn(theirs)
+	s.revoked.add(theirs...)
 	return struct {
 		Revoked map[string][]any `json:"revoked"`
 		Clock   uint64           `json:"clock"`

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -184,8 +186,8 @@ func (s *Server) mingle(ctx context.Context) {
 			return
 		}
 		var other struct {
-			Clock   float64                    `json:"clock"`
-			Revoked map[string]json.RawMessage `json:"revoked"`
+			Clock   float64    `json:"clock"`
+			Revoked revokedIDs `json:"revoked"`
 		}
 		if err := json.Unmarshal(raw, &other); err != nil {
 			s.log.Debug("hello of another node cannot be read", "node", node, "err", err)
@@ -194,24 +196,29 @@ func (s *Server) mingle(ctx context.Context) {
 		if other.Clock > 0 {
 			s.clock.Adjust(uint64(other.Clock))
 		}
-		s.learn(other.Revoked)
+		s.revoked.add(other.Revoked...)
 	})
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("ask the other nodes", "err", err)
 	}
 }
 
-// learn takes over what another node knows as revoked. The times beside the ids
-// are of that host's clock and mean nothing here.
-func (s *Server) learn(revoked map[string]json.RawMessage) {
-	ids := make([]string, 0, min(len(revoked), maxRevoked))
-	for id := range revoked {
-		if len(ids) == maxRevoked {
-			break
-		}
-		ids = append(ids, id)
+// revokedIDs is what another node knows as revoked: a list of ids or, before
+// Celery 5.7, a map of them. The times in it are of that host's clock and mean
+// nothing here.
+type revokedIDs []string
+
+// UnmarshalJSON reads either. Of ids that are too many the rest is dropped.
+func (r *revokedIDs) UnmarshalJSON(raw []byte) error {
+	var ids []string
+	var times map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &times); err == nil {
+		ids = slices.Sorted(maps.Keys(times))
+	} else if err := json.Unmarshal(raw, &ids); err != nil {
+		return err
 	}
-	s.revoked.add(ids...)
+	*r = ids[:min(len(ids), maxRevoked)]
+	return nil
 }
 
 // maxHello bounds the ids that one hello carries, newest last: 5,000 of the

@@ -240,6 +240,34 @@ func TestHelloSaysFloats(t *testing.T) {
 	}
 }
 
+// From 5.7 on Celery sends the ids alone, before that {id: [time, id]}.
+// celery/worker/state.py merge_revoked.
+func TestHelloHearsBothForms(t *testing.T) {
+	for _, revoked := range []string{`["r1","r2"]`, `{"r1":[7.5,"r1"],"r2":9.5}`, `[]`, `{}`, `null`} {
+		s, eng := serve(t, newDesk())
+		replies, err := client(t, eng, Options{Limit: 1}).Call(t.Context(), Command{"hello", json.RawMessage(`{"from_node":"x@y","revoked":` + revoked + `}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw := string(replies[nodeName]); !strings.Contains(raw, `"clock"`) {
+			t.Errorf("hello with %s is answered by %s", revoked, raw)
+		}
+		if want := strings.Contains(revoked, "r1"); s.Revoked("r1") != want || s.Revoked("r2") != want {
+			t.Errorf("after %s r1 is revoked: %v, r2: %v; want %v", revoked, s.Revoked("r1"), s.Revoked("r2"), want)
+		}
+		var ids revokedIDs
+		if err := json.Unmarshal([]byte(revoked), &ids); err != nil {
+			t.Errorf("a reply with %s: %v", revoked, err)
+		}
+	}
+	var ids revokedIDs
+	for _, bad := range []string{`7`, `[7]`, `"r1"`} {
+		if err := json.Unmarshal([]byte(bad), &ids); err == nil {
+			t.Errorf("%s is read as %v", bad, ids)
+		}
+	}
+}
+
 func TestGarbageIsCountedAndAnsweredWhereItCanBe(t *testing.T) {
 	s, eng := serve(t, newDesk())
 	to := `"reply_to":{"exchange":"reply.celery.pidbox","routing_key":"k"},"ticket":"t"`

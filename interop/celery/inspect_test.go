@@ -32,6 +32,7 @@ var inspections = []struct {
 	{"registered", nil},
 	{"active_queues", nil},
 	{"hello", object{"from_node": "other@interop", "revoked": object{}}},
+	{"hello", object{"from_node": "other@interop", "revoked": []string{"gone"}}},
 	{"rate_limit", object{"task_name": "interop.size", "rate_limit": "100/s"}},
 	{"rate_limit", object{"task_name": "interop.size", "rate_limit": "often"}},
 	{"rate_limit", object{"task_name": "no.such", "rate_limit": "1/s"}},

@@ -136,7 +136,7 @@ func (e *Event) set(key string, raw json.RawMessage) (err error) {
 	case "hostname":
 		e.Hostname, err = name(raw)
 	case "utcoffset":
-		e.UTCOffset, err = wholeIn(raw, -48, 48)
+		e.UTCOffset, err = hours(raw)
 	case "pid":
 		e.PID, err = wholeIn(raw, 0, math.MaxInt32)
 	case "clock":
@@ -167,6 +167,19 @@ func wholeIn(raw json.RawMessage, low, high int) (int, error) {
 		return 0, fmt.Errorf("%.40s is not a whole number from %d to %d", raw, low, high)
 	}
 	return n, nil
+}
+
+// hours reads an offset. celery/utils/time.py utcoffset: a float from 5.7 on, a
+// whole number before.
+func hours(raw json.RawMessage) (float64, error) {
+	if string(raw) == "null" {
+		return 0, nil
+	}
+	h, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || !(h >= -48 && h <= 48) {
+		return 0, fmt.Errorf("%.40s is not a number from -48 to 48", raw)
+	}
+	return h, nil
 }
 
 func clock(raw json.RawMessage) (uint64, error) {

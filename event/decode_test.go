@@ -68,7 +68,7 @@ func TestMalformedEventsAreRefusedByName(t *testing.T) {
 		`{"type": null}`:                        "it has no type",
 		`{"type":"a-b","pid":1.5}`:              "pid: 1.5 is not a whole number",
 		`{"type":"a-b","pid":-1}`:               "pid: -1 is not a whole number from 0",
-		`{"type":"a-b","utcoffset":900}`:        "utcoffset: 900 is not a whole number from -48 to 48",
+		`{"type":"a-b","utcoffset":900}`:        "utcoffset: 900 is not a number from -48 to 48",
 		`{"type":"a-b","clock":-1}`:             "clock: -1 is not",
 		`{"type":"a-b","clock":1e3}`:            "clock: 1e3 is not",
 		`{"type":"a-b","timestamp":-1}`:         "timestamp: -1 is not a number of seconds since 1970",

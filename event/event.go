@@ -38,7 +38,7 @@ type Event struct {
 
 	// UTCOffset is how many hours the sender is west of UTC. It says nothing
 	// about Time. Senders of this package say 0.
-	UTCOffset int
+	UTCOffset float64
 
 	// Received is when [Receive] got it, by our clock. Zero before that.
 	Received time.Time
@@ -112,7 +112,7 @@ func (e Event) each(f func(key []byte, value json.RawMessage)) {
 // Celery has them. celery/events/dispatcher.py send, celery/events/event.py.
 func (e Event) Append(dst []byte) []byte {
 	dst = celery.AppendString(append(dst, `{"hostname":`...), e.Hostname)
-	dst = strconv.AppendInt(append(dst, `,"utcoffset":`...), int64(e.UTCOffset), 10)
+	dst = strconv.AppendFloat(append(dst, `,"utcoffset":`...), e.UTCOffset, 'f', -1, 64)
 	dst = strconv.AppendInt(append(dst, `,"pid":`...), int64(e.PID), 10)
 	dst = append(dst, `,"clock":`...)
 	if e.Clock == 0 {

@@ -32,7 +32,7 @@ func TestReceiveCorrectsAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		const json = "application/json"
-		tell(t, b, "worker.heartbeat", json, `{"type":"worker-heartbeat","hostname":"a@h","clock":40,"timestamp":12.5,"utcoffset":-2}`)
+		tell(t, b, "worker.heartbeat", json, `{"type":"worker-heartbeat","hostname":"a@h","clock":40,"timestamp":12.5,"utcoffset":-2.0}`)
 		tell(t, b, "task.multi", json, `[{"type":"task-sent","clock":900},7,{"type":"task-x"}]`)
 		tell(t, b, "task.sent", "application/x-python-serialize", "\x80\x04.")
 		tell(t, b, "task.sent", json, "{")

@@ -70,6 +70,7 @@ func missing() string {
 type fleet struct {
 	dir     string // temporary
 	peer    string // the program in ./peer
+	rhubarb string // and cmd/rhubarb
 	url     string
 	redis   *interop.Process
 	clients map[kind]client
@@ -85,9 +86,9 @@ func (f *fleet) start() error {
 		return err
 	}
 	f.clients, f.hears = map[kind]client{}, map[kind]*celeryClient{}
-	f.peer = filepath.Join(f.dir, "peer")
-	if out, err := exec.Command("go", "build", "-o", f.peer, "./peer").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the peer: %w\n%s", err, out)
+	f.peer, f.rhubarb = filepath.Join(f.dir, "peer"), filepath.Join(f.dir, "rhubarb")
+	if out, err := exec.Command("go", "build", "-o", f.dir, "./peer", "../../cmd/rhubarb").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	err := together(len(kinds)*2, func(i int) error { return f.startWorker(kinds[i/2], i%2 == 1) })
 	if err != nil {

@@ -2,7 +2,8 @@
 // programs have in common: to find those, and to run both as processes.
 //
 // Each part is a package below this one, with its own fixtures: interop/edge
-// has the clients and the proxies of the HTTP edge.
+// has the clients and the proxies of the HTTP edge, interop/celery has Celery
+// and Flower.
 //
 // A test that needs a program which is not installed skips, and fails instead
 // with RHUBARB_REQUIRE_SERVERS=1. Programs listen on free ports, write to

@@ -16,5 +16,6 @@
 //
 // scenario_test.go for what is checked, then the tables: values_test.go,
 // outcomes_test.go, options_test.go and follow_test.go. fleet_test.go for the
-// processes, client_test.go for the clients.
+// processes, client_test.go and rhubarb_test.go for the clients; then
+// inspect_test.go, flower_test.go and commands_test.go for those who look on.
 package celery

@@ -11,7 +11,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/cli"
 	"github.com/rhubarb-go/rhubarb/engine"
 )
@@ -107,6 +109,52 @@ func TestWorkerRunsTheProgramsTasks(t *testing.T) {
 	s.want(2, "", "app: this program has no tasks to run: give them to cli.Main in your own program\n", "worker")
 	s.p.Tasks = tasks
 	s.want(2, "", "app: worker: new: concurrency -1 is negative\n", "worker", "--concurrency=-1")
+}
+
+func TestWorkerKeepsWhatItIsToldWithResults(t *testing.T) {
+	s := open(t)
+	seen := make(chan struct{})
+	wait := rhubarb.Define("wait", func(ctx context.Context, _ rhubarb.None) (string, error) {
+		select {
+		case <-seen:
+			return "done", nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
+	s.p.Tasks = []rhubarb.Runnable{wait}
+	ctx, stop := context.WithCancel(t.Context())
+	exit := make(chan int, 1)
+	go func() {
+		exit <- s.p.Run(ctx, []string{"worker", "--node", "w1@site", "--track-started", "--extended-results"}, io.Discard, io.Discard)
+	}()
+	res, err := wait.Delay(t.Context(), s.app, rhubarb.None{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := map[string]string{}
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for state, err := range res.Watch(soon) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(state.Record) == 0 {
+			continue
+		}
+		if records[state.Status] = string(state.Record); state.Status == engine.Started {
+			close(seen)
+		}
+	}
+	for status, part := range map[string]string{engine.Started: `"hostname":"w1@site"`, engine.Success: `"name":"wait"`} {
+		if !strings.Contains(records[status], part) {
+			t.Errorf("the record of %s is %q, want %s in it", status, records[status], part)
+		}
+	}
+	stop()
+	if got := <-exit; got != 0 {
+		t.Errorf("got exit %d, want 0 after a soft stop", got)
+	}
 }
 
 func TestServeAnswersUntilItIsStopped(t *testing.T) {

@@ -18,6 +18,8 @@ type workerFlags struct {
 	Grace         time.Duration `name:"grace" default:"10s" help:"How long running tasks may go on after a stop, 0 for not at all (${default})."`
 	MaxDeliveries int           `name:"max-deliveries" placeholder:"N" help:"Dead-letter a message that was handed out N times and never settled (5)."`
 	Events        bool          `name:"events" short:"E" help:"Send events of tasks from the start, for Flower and celery events."`
+	TrackStarted  bool          `name:"track-started" help:"Let results say STARTED with the worker's name and process, as task_track_started."`
+	Extended      bool          `name:"extended-results" help:"Keep name, arguments, worker and queue with results, as result_extended."`
 	Node          string        `name:"node" aliases:"hostname" short:"n" placeholder:"NAME" help:"This worker's name, with %h for the host, %n for its first part and %d for the rest (celery@%h)."`
 }
 
@@ -33,6 +35,7 @@ func (f *workerFlags) worker(app *rhubarb.App, env *Env, concurrency int, mw ...
 	w, err := worker.New(app, env.Tasks, &worker.Options{
 		Queues: f.Queues, Concurrency: concurrency, Grace: grace, MaxDeliveries: f.MaxDeliveries,
 		Name: nodeName(f.Node), URL: env.URL, Events: f.Events, Run: mw, Logger: env.Log,
+		TrackStarted: f.TrackStarted, ExtendedResults: f.Extended,
 	})
 	if err != nil {
 		return nil, Exit(BadInput, err)

@@ -30,7 +30,7 @@ func (r *run) admit() (ending, bool) {
 	case r.task == nil:
 		return r.park(fmt.Sprintf("no worker of queue %s knows task %s", r.d.Queue, t.Name)), false
 	case t.Embed.Chord != nil:
-		return r.park("it is part of a chord, which this version does not run"), false
+		return r.park(partOfChord), false
 	case !t.Expires.IsZero() && !time.Now().Before(t.Expires):
 		return r.revoked("expired"), false
 	case r.s.forbidden(t):

@@ -10,6 +10,10 @@ import (
 // workers that know it can release it.
 var topicParked = engine.Topic{Exchange: "rhubarb.parked"}
 
+// partOfChord is the reason of a message that is parked though its task is
+// known. No worker of this version can run it, so none releases it.
+const partOfChord = "it is part of a chord, which this version does not run"
+
 // watchParked releases parked messages of tasks this worker knows: those that
 // wait when it starts, and those that others park later.
 func (s *session) watchParked(ctx context.Context) {
@@ -41,7 +45,7 @@ func (s *session) unpark(ctx context.Context) {
 		}
 		var ids []string
 		for _, m := range list {
-			if s.tasks[m.Task] != nil {
+			if s.tasks[m.Task] != nil && m.Reason != partOfChord {
 				ids = append(ids, m.ID)
 			}
 		}

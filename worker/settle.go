@@ -156,7 +156,7 @@ func (s *session) tooLarge(st *settlement, err error) {
 
 // announce tells workers that know a parked task of it.
 func (s *session) announce(st *settlement) {
-	if st.Verdict != engine.Park {
+	if st.Verdict != engine.Park || st.Reason == partOfChord {
 		return
 	}
 	if err := s.app.Engines().Broker.Broadcast(s.life, topicParked, engine.Message{Body: []byte(st.Delivery.Task)}); err != nil {

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/worker"
 )
 
 func TestUnknownTaskIsParkedUntilAWorkerKnowsIt(t *testing.T) {
@@ -38,6 +40,45 @@ func TestUnknownTaskIsParkedUntilAWorkerKnowsIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// parkings counts lines of a log that tell of parked tasks, and holds up whoever
+// writes many.
+type parkings struct {
+	n    atomic.Int32
+	over chan struct{} // closed at the end
+}
+
+func (p *parkings) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "task parked") && p.n.Add(1) > 10 {
+		<-p.over
+	}
+	return len(line), nil
+}
+
+func TestPartOfAChordStaysParkedWhereItsTaskIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app, log := newApp(t), &parkings{over: make(chan struct{})}
+		defer close(log.over)
+		m := engine.Message{ID: "part", Task: "add", ContentType: "application/json", ContentEncoding: "utf-8",
+			Headers:    []byte(`{"task":"add","id":"part","group":"g"}`),
+			Properties: []byte(`{"correlation_id":"part"}`),
+			Body:       []byte(`[[1,2],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":{"task":"body","args":[],"kwargs":{},"options":{}}}]`)}
+		if r := app.Engines().Broker.Publish(t.Context(), []engine.Publication{{Message: m, Queue: "celery"}})[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		opts := func() *worker.Options { return &worker.Options{Logger: slog.New(slog.NewTextHandler(log, nil))} }
+		run(t, app, opts(), add)
+		synctest.Wait()
+		run(t, app, opts(), add) // one that comes later leaves it, too
+		synctest.Wait()
+		if n := log.n.Load(); n != 1 {
+			t.Errorf("it was parked %d times, want once", n)
+		}
+		if list := must(app.Engines().Broker.Shelved(t.Context(), engine.Parked, "", 10))(t); len(list) != 1 || list[0].ID != "part" {
+			t.Errorf("parked %+v; want the part", list)
+		}
+	})
 }
 
 func TestUnreadableMessagesAreDeadLetteredAndTheWorkerGoesOn(t *testing.T) {

@@ -89,7 +89,7 @@ func TestUnreadableMessagesAreDeadLetteredAndTheWorkerGoesOn(t *testing.T) {
 		spoil      func(*engine.Message)
 	}{
 		{"truncated body", "body", func(m *engine.Message) { m.Body = m.Body[:5] }},
-		{"pickle", "pickle", func(m *engine.Message) { m.ContentType = "application/x-python-serialize" }},
+		{"pickle", "pickle", func(m *engine.Message) { m.ContentType, m.ContentEncoding = "application/x-python-serialize", "binary" }},
 		{"foreign content type", "text/plain", func(m *engine.Message) { m.ContentType = "text/plain" }},
 		{"headers are no JSON", "header", func(m *engine.Message) { m.Headers = []byte(`{"task":`) }},
 		{"a header of the wrong type", "retries", func(m *engine.Message) { m.Headers = []byte(`{"task":"add","id":"x","retries":"many"}`) }},

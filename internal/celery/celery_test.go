@@ -159,6 +159,7 @@ func TestErrorsNameTheField(t *testing.T) {
 		{"timelimit", "header timelimit", engine.Message{Headers: []byte(`{"task":"t","id":"i","timelimit":[1]}`)}},
 		{"id", "header id", engine.Message{Headers: []byte(`{"task":"t"}`)}},
 		{"pickle", "pickle", engine.Message{ContentType: "application/x-python-serialize"}},
+		{"pickle as Celery sends it", "pickle", engine.Message{ContentType: "application/x-python-serialize", ContentEncoding: "binary"}},
 		{"yaml", "application/x-yaml", engine.Message{ContentType: "application/x-yaml"}},
 		{"properties", "message properties", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Properties: []byte(`7`)}},
 		{"body parts", "1 parts", engine.Message{Headers: []byte(`{"task":"t","id":"i"}`), Body: []byte(`[[]]`)}},

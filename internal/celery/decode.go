@@ -61,21 +61,23 @@ func Decode(m engine.Message, lim Limits) (*Task, error) {
 	return t, nil
 }
 
+// checkContent refuses by the type first: pickle and msgpack come with the
+// encoding binary.
 func checkContent(m engine.Message) error {
-	switch strings.ToLower(m.ContentEncoding) {
-	case "", "utf-8", "utf8", "us-ascii", "ascii":
-	default:
-		return &UnsupportedError{"content encoding", m.ContentEncoding, "utf-8 is"}
-	}
 	switch base, _, _ := strings.Cut(m.ContentType, ";"); strings.TrimSpace(base) {
 	case "", "application/json":
-		return nil
 	case "application/x-python-serialize":
 		return &UnsupportedError{"content type", m.ContentType, "it is pickle, which can run code of the sender's: set task_serializer to json"}
 	case "application/x-yaml", "application/x-msgpack", "application/data":
 		return &UnsupportedError{"content type", m.ContentType, "set task_serializer to json"}
+	default:
+		return &UnsupportedError{What: "content type", Name: m.ContentType}
 	}
-	return &UnsupportedError{What: "content type", Name: m.ContentType}
+	switch strings.ToLower(m.ContentEncoding) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		return nil
+	}
+	return &UnsupportedError{"content encoding", m.ContentEncoding, "utf-8 is"}
 }
 
 func (t *Task) readHeaders(raw []byte) error {

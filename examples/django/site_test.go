@@ -3,6 +3,7 @@ package django_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"html"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rhubarb-go/rhubarb"
+	"github.com/rhubarb-go/rhubarb/engine"
 	"github.com/rhubarb-go/rhubarb/engine/dial"
 	"github.com/rhubarb-go/rhubarb/interop"
 )
@@ -46,8 +48,16 @@ func TestMovingTheTask(t *testing.T) {
 	e.sentByBoth(site)
 	e.sentBy(routed, "Go")
 
+	later := e.later("go")
 	e.stop(golang)
 	e.sentBy(site, "Python")
+
+	e.worker("python", "-n", "back@site", "-Q", "go")
+	e.worker("go", "-Q", "handover") // for what waits in Go's keys
+	if got, err := later.Get(e.soon()); got != "sent to later@example.org by Python" || err != nil {
+		t.Errorf("the email for later: %q, %v; want it sent by Python", got, err)
+	}
+	e.sent["Python"]++
 	e.checkFiles()
 }
 
@@ -160,8 +170,7 @@ func (e *example) sentBy(b *browser, who string) {
 // sentByBoth sends emails two at a time until each of the workers had one.
 func (e *example) sentByBoth(b *browser) {
 	e.Helper()
-	ctx, cancel := context.WithTimeout(e.Context(), patience)
-	defer cancel()
+	ctx := e.soon()
 	seen := map[string]int{}
 	for len(seen) < 2 {
 		if ctx.Err() != nil {
@@ -176,9 +185,7 @@ func (e *example) sentByBoth(b *browser) {
 // sender waits for the task and says who sent it, by what the site shows.
 func (e *example) sender(b *browser, p *page) string {
 	e.Helper()
-	ctx, cancel := context.WithTimeout(e.Context(), patience)
-	defer cancel()
-	if _, err := rhubarb.ResultOf[string](e.app, p.id).Get(ctx); err != nil {
+	if _, err := rhubarb.ResultOf[string](e.app, p.id).Get(e.soon()); err != nil {
 		e.Fatal(err)
 	}
 	b.load(p)
@@ -188,6 +195,30 @@ func (e *example) sender(b *browser, p *page) string {
 	}
 	e.sent[who]++
 	return who
+}
+
+// later has an email sent in some seconds. It is put aside at once, since the
+// queue has a Go worker.
+func (e *example) later(queue string) *rhubarb.Result[string] {
+	e.Helper()
+	call := &rhubarb.Call{Task: "mail.tasks.send_email", Queue: queue, ETA: time.Now().Add(5 * time.Second),
+		Args: []json.RawMessage{[]byte(`"later@example.org"`)}}
+	sent := e.app.Send(e.soon(), call)[0]
+	if sent.Err != nil {
+		e.Fatal(sent.Err)
+	}
+	queues, err := e.app.Engines().Broker.Queues(e.soon())
+	if i := slices.IndexFunc(queues, func(q engine.QueueInfo) bool { return q.Name == queue }); i < 0 || queues[i].Delayed != 1 {
+		e.Fatalf("queues are %+v, %v; want one message of %s put aside for later", queues, err, queue)
+	}
+	return rhubarb.ResultOf[string](e.app, sent.ID)
+}
+
+// soon ends when nobody would wait any longer.
+func (e *example) soon() context.Context {
+	ctx, cancel := context.WithTimeout(e.Context(), patience)
+	e.Cleanup(cancel)
+	return ctx
 }
 
 // checkFiles compares the emails with what the pages said.

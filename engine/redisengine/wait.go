@@ -90,7 +90,22 @@ func (r *receiver) wait(w *waiter) {
 			if !r.pause(ctx, tries) {
 				return
 			}
-			tries++
+			if tries++; r.refused(w, err, tries) {
+				r.woken.open() // who takes must look by itself
+				break
+			}
 		}
 	}
+}
+
+// refused reports whether Redis does not let a list be waited for: its key is
+// no list, or there is no room to move an element. The log has it once.
+func (r *receiver) refused(w *waiter, err error, tries int) bool {
+	if _, said := rueidis.IsRedisErr(err); !said || away(err) {
+		return false
+	}
+	if tries == 1 && r.life.Err() == nil {
+		r.e.log.Error("redis: a queue cannot be waited for, it is looked at each second", "key", w.key, "err", err)
+	}
+	return true
 }

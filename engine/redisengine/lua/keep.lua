@@ -23,8 +23,8 @@ local function orphaned(owner)
     elseif flagged(c, 'r') then
       stopped(id, c)
     else
-      redis.call('RPUSH', listOf(c.queue, c.step), e)
       free(id, c)
+      place('RPUSH', c.queue, c.step, {e}, 1, 1)
     end
   end
   return #held == 2 * batch

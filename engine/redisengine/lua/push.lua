@@ -27,8 +27,7 @@ for k = 1, n do
   end
 end
 if m > 0 then
-  redis.call('LPUSH', ARGV[4], unpack(list))
-  redis.call('HSET', memory, unpack(marks))
+X, memory, unpack(marks))
   redis.call('PEXPIRE', memory, 300000)
 end
 return other

@@ -23,7 +23,7 @@ for i = 5, #ARGV do
     if tonumber(attempt) > 0 or m then
       writeClaim(id, {fence = int(fences(1) + 1), attempt = tonumber(attempt), deliveries = 0, flags = m and 's' or '', owner = '', step = step, taken = now, queue = queue})
     end
-    redis.call('LPUSH', listOf(queue, step), e)
+    place('LPUSH', queue, step, {e}, 1, 1)
     answers[#answers + 1] = 0
   else
     answers[#answers + 1] = 1

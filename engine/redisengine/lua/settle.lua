@@ -68,7 +68,7 @@ end
 function verdicts.r(s, c)
   if flagged(c, 'r') then return stopped(s.id, c) end
   local e = envelope(s, c)
-  if e then back[#back + 1] = {listOf(c.queue, c.step), e} end
+  if e then back[#back + 1] = {c.queue, c.step, e} end
   c.attempt, c.deliveries = c.attempt - 1, c.deliveries - 1
   giveBack(s.id, c)
 end
@@ -125,7 +125,7 @@ if #done > 0 then
   redis.call('HDEL', R .. 'run', unpack(done))
   redis.call('HDEL', R .. 'held:' .. owner, unpack(done))
 end
-for k = #back, 1, -1 do redis.call('RPUSH', back[k][1], back[k][2]) end
+for k = #back, 1, -1 do place('RPUSH', back[k][1], back[k][2], {back[k][3]}, 1, 1) end
 remember(memory)
 publish(follow)
 return answers

@@ -9,8 +9,8 @@ local owner, want, largest, often = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7]
 local lists = {}
 for step = 0, 3 do
   for q = 9, #ARGV do
-    local got = want > 0 and redis.call('RPOP', listOf(ARGV[q], step), want)
-    if got then
+    local got = want > 0 and redis.pcall('RPOP', listOf(ARGV[q], step), want)
+    if got and not got.err then -- of a key that is no list who waits for it says so
       lists[#lists + 1] = {got, step, ARGV[q]}
       want = want - #got
     end

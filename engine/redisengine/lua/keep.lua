@@ -12,6 +12,14 @@ end
 redis.call('ZREMRANGEBYSCORE', R .. 'want', '-inf', now)
 local batch = 500
 
+-- While Redis was away nobody could renew a lease: those of the living get a
+-- moment to do it. Keepers come each 2.5 seconds.
+local tick = tonumber(redis.call('GET', R .. 'tick') or now)
+redis.call('SET', R .. 'tick', int(now))
+if now - tick > 5000 then
+  for _, o in ipairs(redis.call('ZRANGE', R .. 'live', 0, -1)) do redis.call('ZADD', R .. 'live', 'GT', now + 4000, o) end
+end
+
 -- orphaned puts back up to a batch of what an owner held, next in its list.
 local function orphaned(owner)
   local held = redis.call('HRANDFIELD', R .. 'held:' .. owner, batch, 'WITHVALUES')

@@ -98,6 +98,8 @@ func (k *keeper) run(ctx context.Context, e *Engine) {
 		wait := keepEvery
 		if err := e.keep(ctx, &wait); err != nil {
 			wait = keepEvery / 10
+		} else {
+			e.collect(ctx)
 		}
 		t.Reset(min(wait, keepEvery))
 	}

@@ -37,6 +37,8 @@ type receiver struct {
 
 	mu   sync.Mutex
 	held map[string]*engine.Delivery // by its key
+	// renewed is when each was taken or extended.
+	renewed map[*engine.Delivery]time.Time
 }
 
 // token is what a Delivery carries for us.
@@ -68,7 +70,7 @@ func (e *Engine) Receive(ctx context.Context, opts engine.ReceiveOptions) (engin
 	}
 	r := &receiver{
 		e: e, opts: opts, owner: strconv.FormatUint(rand.Uint64(), 36),
-		revoked: make(chan string, 256), held: map[string]*engine.Delivery{},
+		revoked: make(chan string, 256), held: map[string]*engine.Delivery{}, renewed: map[*engine.Delivery]time.Time{},
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the call
 	r.life, r.stop = life, sync.OnceFunc(func() { r.shut(end) })
@@ -260,7 +262,7 @@ func (r *receiver) sift(got []taken, now time.Time) []*engine.Delivery {
 			rest = append(rest, r.bury(d, fmt.Sprintf("handed out %d times without being settled: it may kill its workers", d.Deliveries)))
 		default:
 			if at := hiddenUntil(d.Message); at.After(now) {
-				rest = append(rest, settlement{engine.Settlement{Delivery: d}, at})
+				rest = append(rest, settlement{Settlement: engine.Settlement{Delivery: d}, until: at})
 				continue
 			}
 			ds = append(ds, d)
@@ -303,8 +305,10 @@ func (t *taken) delivery(now time.Time) (*engine.Delivery, error) {
 func (r *receiver) know(ds []*engine.Delivery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
 	for _, d := range ds {
 		r.held[d.Token.(*token).key] = d
+		r.renewed[d] = now
 	}
 }
 
@@ -312,6 +316,7 @@ func (r *receiver) know(ds []*engine.Delivery) {
 func (r *receiver) forget(d *engine.Delivery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.renewed, d)
 	if key := d.Token.(*token).key; r.held[key] == d {
 		delete(r.held, key)
 	}
@@ -323,7 +328,7 @@ func (r *receiver) bury(d *engine.Delivery, reason string) settlement {
 	if r.opts.Shelve != nil {
 		s = r.opts.Shelve(d.Message, reason)
 	}
-	return settlement{engine.Settlement{Delivery: d, Verdict: engine.Bury, State: &s, Reason: reason}, time.Time{}}
+	return settlement{Settlement: engine.Settlement{Delivery: d, Verdict: engine.Bury, State: &s, Reason: reason}}
 }
 
 // putAside settles what is not handed out. What fails is met again by recover.

@@ -13,6 +13,7 @@ import (
 type settlement struct {
 	engine.Settlement
 	until time.Time
+	stray bool // its lease is over: it goes back as from a dead owner
 }
 
 // Settle implements engine.Receiver.
@@ -72,6 +73,9 @@ func (b *settleBatch) add(ctx context.Context, s *settlement, i int) {
 		status = engine.Failure
 	}
 	verdict := verdicts[s.Verdict]
+	if s.stray {
+		verdict = "o"
+	}
 	if !s.until.IsZero() {
 		verdict, ttl = "w", strconv.FormatInt(ceilMillis(s.until), 10)
 	}
@@ -130,6 +134,9 @@ func (r *receiver) extend(ctx context.Context, ds []*engine.Delivery, errs []err
 		args = append(args, t.key, t.claim, t.fence, t.epoch)
 	}
 	codes, err := r.e.codes(r.e.run(ctx, extendScript, args))
+	if err == nil {
+		r.renew(ds)
+	}
 	for i := range ds {
 		switch {
 		case err != nil:

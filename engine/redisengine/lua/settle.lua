@@ -3,7 +3,7 @@
 -- ARGV from 4: owner; for each settlement: id, fence, epoch, verdict, status or
 -- "" for none, record, time to live, reason, number of follow-ups, and six for
 -- each of those as publish takes them. Verdicts: d done, r return, b bury, p
--- park, w wait until the time in place of the time to live. Answers with 1 for
+-- park, o orphaned as if its owner had died, w wait until the time in place of the time to live. Answers with 1 for
 -- each that is superseded.
 local owner = ARGV[4]
 local answers, done, memory, back, follow = {}, {}, {}, {}, {}
@@ -71,6 +71,13 @@ function verdicts.r(s, c)
   if e then back[#back + 1] = {c.queue, c.step, e} end
   c.attempt, c.deliveries = c.attempt - 1, c.deliveries - 1
   giveBack(s.id, c)
+end
+
+function verdicts.o(s, c)
+  if flagged(c, 'r') then return stopped(s.id, c) end
+  local e = envelope(s, c)
+  if e then back[#back + 1] = {c.queue, c.step, e} end
+  free(s.id, c)
 end
 
 function verdicts.b(s, c)

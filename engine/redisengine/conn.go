@@ -113,7 +113,21 @@ func (a *address) connect(ctx context.Context, log *slog.Logger) (client, direct
 		return nil, nil, a.advise(err)
 	}
 	connected.Store(true)
+	warnOfEviction(ctx, client, log)
 	return client, direct, nil
+}
+
+// warnOfEviction looks whether Redis may throw away what it was given. One that
+// does not tell is not asked again.
+func warnOfEviction(ctx context.Context, client rueidis.Client, log *slog.Logger) {
+	info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
+	if err != nil {
+		return
+	}
+	_, rest, _ := strings.Cut(info, "maxmemory_policy:")
+	if policy, _, ok := strings.Cut(rest, "\r\n"); ok && policy != "noeviction" {
+		log.Warn("redis: at its maxmemory it drops keys, and tasks and results with them: set maxmemory-policy noeviction", "policy", policy)
+	}
 }
 
 func (a *address) option() (rueidis.ClientOption, error) {

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	acquireScript = script("acquire")
-	holdScript    = script("hold")
+	acquireScript = finishing("acquire")
+	holdScript    = finishing("hold")
 )
 
 // Acquire implements engine.Locks. Redis removes a term that runs out. What a

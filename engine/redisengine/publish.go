@@ -158,6 +158,9 @@ func (e *Engine) declare(ctx context.Context, queues ...string) error {
 			}
 			return nil
 		})
+		if errors.Is(err, engine.ErrFull) {
+			continue // the next one does it: who takes or settles now makes room
+		}
 		if err != nil {
 			return err
 		}

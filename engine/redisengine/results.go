@@ -227,7 +227,7 @@ func changed(a, b engine.State) bool {
 // look gets a state, and asks that a claim of the task be told.
 func (e *Engine) look(ctx context.Context, id string) (engine.State, error) {
 	until := strconv.FormatInt(time.Now().Add(2*lookAgain).UnixMilli(), 10)
-	if err := e.client.Do(ctx, e.client.B().Arbitrary("ZADD").Keys(e.own("want")).Args(until, id).Build()).Error(); err != nil {
+	if err := e.client.Do(ctx, e.client.B().Arbitrary("ZADD").Keys(e.own("want")).Args(until, id).Build()).Error(); err != nil && !errors.Is(e.wrong(err), engine.ErrFull) { // then a claim is seen later
 		return engine.State{}, err
 	}
 	states, err := e.Get(ctx, []string{id})

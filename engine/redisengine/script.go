@@ -13,32 +13,40 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// The scripts. Each names the parts that it needs.
+// The scripts. Each names the parts that it needs. Those marked with finishing
+// run though Redis is at its maxmemory: what was accepted goes on, and makes
+// room.
 var (
 	pushScript    = script("push")
 	publishScript = script("publish")
-	takeScript    = script("take")
-	ackScript     = script("ack")
-	settleScript  = script("settle")
-	extendScript  = script("extend")
-	keepScript    = script("keep")
-	revokeScript  = script("revoke")
+	takeScript    = finishing("take")
+	ackScript     = finishing("ack")
+	settleScript  = finishing("settle")
+	extendScript  = finishing("extend")
+	keepScript    = finishing("keep")
+	revokeScript  = finishing("revoke")
 	purgeScript   = script("purge")
 	queuesScript  = script("queues")
-	restoreScript = script("restore")
+	restoreScript = finishing("restore")
 	getScript     = script("get")
 	putScript     = script("put")
-	finishScript  = script("finish")
+	finishScript  = finishing("finish")
 	beginScript   = script("begin")
 	appendScript  = script("append")
-	endScript     = script("end")
-	readScript    = script("read")
+	endScript     = finishing("end")
+	readScript    = finishing("read")
 	forgetScript  = script("forget")
 )
 
-// script puts a script together. Only what it needs stands before it, since all
+func script(name string) *rueidis.Lua { return rueidis.NewLuaScript(source(name)) }
+
+func finishing(name string) *rueidis.Lua {
+	return rueidis.NewLuaScript("#!lua flags=allow-oom\n" + source(name))
+}
+
+// source puts a script together. Only what it needs stands before it, since all
 // of it is run each time.
-func script(name string) *rueidis.Lua {
+func source(name string) string {
 	var text strings.Builder
 	had := map[string]bool{}
 	var add func(file string)
@@ -59,7 +67,7 @@ func script(name string) *rueidis.Lua {
 		text.Write(raw)
 	}
 	add(name)
-	return rueidis.NewLuaScript(text.String())
+	return text.String()
 }
 
 // run runs a script.

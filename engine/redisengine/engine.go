@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,12 +96,7 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) shut() {
-	e.mu.Lock()
-	rs := make([]*receiver, 0, len(e.receivers))
-	for r := range e.receivers {
-		rs = append(rs, r)
-	}
-	e.mu.Unlock()
+	rs := e.all()
 	close(e.done)
 	for _, r := range rs {
 		r.stop()
@@ -108,6 +105,13 @@ func (e *Engine) shut() {
 	e.client.Close()
 	e.direct.Close()
 	e.loops.Wait()
+}
+
+// all returns the receivers that are open.
+func (e *Engine) all() []*receiver {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.receivers))
 }
 
 func (e *Engine) closed() bool {

@@ -14,7 +14,6 @@ import (
 	"github.com/rhubarb-go/rhubarb/engine/redisengine"
 )
 
-
 // fill takes the room that a server has left.
 func fill(t testing.TB, s *redisServer) {
 	t.Helper()
@@ -88,7 +87,7 @@ func TestAFullRedisGivesBackWhatTheDeadHeld(t *testing.T) {
 	take(t, receive(t, dead, "q"), patient)
 	fill(t, s)
 	r := receive(t, s.engine(t), "q") // a worker may begin
-	dead.Close() //nolint:errcheck // it never fails
+	dead.Close()                      //nolint:errcheck // it never fails
 	if d := take(t, r, 30*time.Second); d.ID != "a" || d.Attempt != 2 {
 		t.Errorf("got %s, attempt %d; want a, 2", d.ID, d.Attempt)
 	}

@@ -98,6 +98,7 @@ func (k *keeper) run(ctx context.Context, e *Engine) {
 		wait := keepEvery
 		if err := e.keep(ctx, &wait); err != nil {
 			wait = keepEvery / 10
+			e.blink()
 		} else {
 			e.collect(ctx)
 		}
@@ -120,6 +121,15 @@ func (e *Engine) keep(ctx context.Context, wait *time.Duration) error {
 		*wait = time.Duration(ms) * time.Millisecond
 	}
 	return err
+}
+
+// blink has what waits for messages do so on new connections, and look before:
+// those it waited on may have gone silent too.
+func (e *Engine) blink() {
+	for _, r := range e.all() {
+		r.sight.end()
+		r.woken.open()
+	}
 }
 
 // tell passes on that a task should stop. Should nobody listen, Extend says it

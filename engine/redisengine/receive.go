@@ -25,6 +25,7 @@ type receiver struct {
 	turn    atomic.Uint32 // which queue is first
 	woken   gate          // opened when there may be something to take
 	waiters []*waiter
+	sight   glance
 	revoked chan string
 
 	life context.Context // ends with the receiver
@@ -94,6 +95,7 @@ func (r *receiver) Close() error {
 
 func (r *receiver) shut(end func()) {
 	end()
+	r.sight.end()
 	r.e.dismiss(r)
 	r.loop.Wait()
 	close(r.revoked)

@@ -145,6 +145,40 @@ type proxy struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	silent map[net.Conn]struct{} // those of which nothing is passed on
+	delay  time.Duration         // of what clients send
+	left   int                   // bytes until a connection is cut in the middle of them; 0: none is
+	gone   chan struct{}         // closed by that cut
+}
+
+// cutAfter has the connection that brings the n-th byte from now, in either
+// direction, break there. It returns what is closed when that has happened.
+func (p *proxy) cutAfter(n int) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left, p.gone = n, make(chan struct{})
+	return p.gone
+}
+
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// pass says how many of n bytes go on, and when.
+func (p *proxy) pass(from net.Conn, n int) (most int, delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if from.LocalAddr().String() == p.addr {
+		delay = p.delay
+	}
+	if p.left == 0 || p.left > n {
+		p.left = max(0, p.left-n)
+		return n, delay
+	}
+	n, p.left = p.left, 0
+	close(p.gone)
+	return n - 1, delay
 }
 
 // freeze has all who are connected now hear nothing any more, and not the end.
@@ -198,6 +232,14 @@ func (p *proxy) pipe(from, to net.Conn) {
 		p.mu.Unlock()
 		if silent {
 			return len(b), nil
+		}
+		n, delay := p.pass(from, len(b))
+		if delay > 0 {
+			<-time.After(delay)
+		}
+		if n < len(b) {
+			to.Write(b[:n]) //nolint:errcheck // it breaks here in any case
+			return n, io.ErrUnexpectedEOF
 		}
 		return to.Write(b)
 	}), from)

@@ -41,13 +41,7 @@ func (r *receiver) strays() (ss []settlement) {
 
 // collect puts back what strays, as what a dead owner held.
 func (e *Engine) collect(ctx context.Context) {
-	e.mu.Lock()
-	rs := make([]*receiver, 0, len(e.receivers))
-	for r := range e.receivers {
-		rs = append(rs, r)
-	}
-	e.mu.Unlock()
-	for _, r := range rs {
+	for _, r := range e.all() {
 		if ss := r.strays(); len(ss) > 0 {
 			r.settle(ctx, ss) // what fails strays still
 		}

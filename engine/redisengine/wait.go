@@ -1,6 +1,7 @@
 package redisengine
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -40,9 +41,45 @@ type waiter struct {
 	armed chan struct{} // has room for one
 }
 
-// waitFor is how long one command waits. What happens to a connection that is
-// idle is noticed after that at the latest.
+// waitFor is how long one command waits. That its connection has gone silent is
+// noticed when another one does, and a read's timeout after that at the latest.
 const waitFor = 20 * time.Second
+
+// glance is the context of commands that wait. It ends when Redis is out of
+// sight, so that they are sent anew. The zero value is ready to use.
+type glance struct {
+	mu   sync.Mutex
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+func (g *glance) in(life context.Context) context.Context {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx == nil {
+		g.ctx, g.stop = context.WithCancel(life)
+	}
+	return g.ctx
+}
+
+func (g *glance) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx != nil {
+		g.stop()
+		g.ctx = nil
+	}
+}
+
+// block waits for one list as long as it may take. Its context has no deadline,
+// since rueidis hears of no cancel then.
+func (r *receiver) block(w *waiter) error {
+	ctx, cancel := context.WithCancel(r.sight.in(r.life))
+	defer cancel()
+	defer time.AfterFunc(waitFor+readTimeout, cancel).Stop()
+	c := r.e.client
+	return c.Do(ctx, c.B().Blmove().Source(w.key).Destination(w.key).Right().Right().Timeout(waitFor.Seconds()).Build()).Error()
+}
 
 // await starts a waiter for each list.
 func (r *receiver) await() {
@@ -70,7 +107,6 @@ func (r *receiver) arm() {
 // kombu takes with BRPOP, and what it took is lost with the process.
 func (r *receiver) wait(w *waiter) {
 	ctx := r.life
-	c := r.e.client
 	for tries := 0; ; {
 		select {
 		case <-w.armed:
@@ -78,13 +114,14 @@ func (r *receiver) wait(w *waiter) {
 			return
 		}
 		for ctx.Err() == nil {
-			err := c.Do(ctx, c.B().Blmove().Source(w.key).Destination(w.key).Right().Right().Timeout(waitFor.Seconds()).Build()).Error()
+			err := r.block(w)
 			if err == nil {
 				tries = 0
 				r.woken.open()
 				break
 			}
 			if rueidis.IsRedisNil(err) {
+				tries = 0
 				continue
 			}
 			if !r.pause(ctx, tries) {

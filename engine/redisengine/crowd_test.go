@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine/redisengine"
 	"github.com/rhubarb-go/rhubarb/worker"
@@ -87,6 +89,11 @@ func crowdApp(t testing.TB, url string) *rhubarb.App {
 		t.Fatal(err)
 	}
 	return app
+}
+
+func redisClient(t testing.TB, app *rhubarb.App) rueidis.Client {
+	t.Helper()
+	return app.Engines().Broker.(*redisengine.Engine).Client()
 }
 
 // startWorker runs a worker until the test's end.

@@ -14,7 +14,7 @@ import (
 // simple reports whether a settlement is what nearly all are: the task is done,
 // with a record that says so or none, and nothing follows.
 func (s *settlement) simple() bool {
-	if s.Verdict != engine.Done || len(s.Follow) > 0 || !s.until.IsZero() {
+	if s.Verdict != engine.Done || len(s.Follow) > 0 || !s.until.IsZero() || s.stray {
 		return false
 	}
 	return s.State == nil || engine.Ready(s.State.Status) && s.State.TTL >= 0 && celery.Status(s.State.Record) == s.State.Status

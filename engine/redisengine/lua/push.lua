@@ -27,7 +27,12 @@ for k = 1, n do
   end
 end
 if m > 0 then
-X, memory, unpack(marks))
+  local res = redis.pcall('LPUSH', ARGV[4], unpack(list))
+  if type(res) == 'table' and res.err then -- it is no list: all are looked at closer
+    for k = 1, n do other[k] = k end
+    return other
+  end
+  redis.call('HSET', memory, unpack(marks))
   redis.call('PEXPIRE', memory, 300000)
 end
 return other

@@ -118,10 +118,10 @@ func (r *run) hardLimit(limit time.Duration) {
 		return
 	}
 	r.s.log.Warn("hard time limit exceeded: goroutine abandoned", "task", r.task.Name, "id", r.d.ID, "limit", limit)
-	r.stop(rhubarb.ErrSoftLimit)
-	r.out.close(engine.ErrSuperseded)
 	// celery/worker/request.py on_timeout: TimeLimitExceeded(hard limit in seconds).
+	// It comes first, so that a handler that now returns is too late.
 	r.s.finish(r, r.failure(celery.Exception{Type: "TimeLimitExceeded", Module: "billiard.exceptions"}.With(seconds(limit)), ""))
+	r.stop(rhubarb.ErrSoftLimit)
 }
 
 // seconds is a limit as its sender wrote it: 1 and not 1.0.

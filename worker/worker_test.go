@@ -197,6 +197,30 @@ func TestHardLimitFreesTheSlot(t *testing.T) {
 	})
 }
 
+// A handler that heeds its context returns as the hard limit comes, and is too
+// late all the same.
+func TestHardLimitIsNoSoftOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := newApp(t)
+		heeds := rhubarb.Define("heeds", func(ctx context.Context, _ rhubarb.None) (int, error) {
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		}, rhubarb.TimeLimits(0, time.Minute))
+		run(t, app, nil, heeds)
+		var all []*rhubarb.Result[int]
+		for range 100 {
+			all = append(all, must(heeds.Delay(t.Context(), app, rhubarb.None{}))(t))
+		}
+		for _, res := range all {
+			_, err := res.Get(t.Context())
+			var failed *rhubarb.TaskError
+			if !errors.As(err, &failed) || failed.Type != "TimeLimitExceeded" {
+				t.Errorf("got %v; want TimeLimitExceeded", err)
+			}
+		}
+	})
+}
+
 func TestRevokeStopsARunningTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(t)

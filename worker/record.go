@@ -39,7 +39,18 @@ func (r *run) state(rec *celery.Result) *engine.State {
 			r.extend(rec)
 		}
 	}
-	return &engine.State{ID: r.d.ID, Status: rec.Status, Record: rec.Append(nil), TTL: r.keep()}
+	return &engine.State{ID: r.d.ID, Status: rec.Status, Record: fitting(rec), TTL: r.keep()}
+}
+
+// fitting writes a record, without arguments and stamps if it is too large with
+// them. Celery knows no limit.
+func fitting(rec *celery.Result) []byte {
+	b := rec.Append(nil)
+	if len(b) > engine.MaxRecord {
+		rec.Args, rec.Kwargs, rec.StampedHeaders, rec.Extra = nil, nil, nil, nil
+		b = rec.Append(nil)
+	}
+	return b
 }
 
 // extend writes what Celery adds with result_extended.
@@ -157,7 +168,7 @@ func (r *run) cutChain(rec *celery.Result) []engine.StatePut {
 		if r.s.opts.ExtendedResults {
 			own.Name, own.Args, own.Kwargs = step.Task, list(step.Args), object(step.Kwargs)
 		}
-		puts = append(puts, engine.StatePut{State: engine.State{ID: id, Status: own.Status, Record: own.Append(nil), TTL: r.keep()}})
+		puts = append(puts, engine.StatePut{State: engine.State{ID: id, Status: own.Status, Record: fitting(&own), TTL: r.keep()}})
 	}
 	return puts
 }

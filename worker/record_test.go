@@ -265,3 +265,27 @@ func TestProgressIsExtendedToo(t *testing.T) {
 		res.Get(t.Context())
 	})
 }
+
+func TestExtendedRecordsLeaveOutWhatIsTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := newApp(t)
+		size := rhubarb.Define("size", func(_ context.Context, s string) (string, error) { return s[:400_000], nil })
+		fails := rhubarb.Define("fails", func(context.Context, string) (string, error) {
+			return "", errors.New(strings.Repeat("too much ", 2000))
+		})
+		run(t, app, &worker.Options{ExtendedResults: true, TrackStarted: true, Name: "celery@host"}, size, fails)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for _, task := range []*rhubarb.Task[string, string]{size, fails} {
+			res := must(task.Delay(ctx, app, strings.Repeat("x", 990_000)))(t)
+			_, err := res.Get(ctx)
+			if ctx.Err() != nil || task == size && err != nil || task == fails && (err == nil || !strings.Contains(err.Error(), "too much")) {
+				t.Fatalf("%s: %v", task.Name(), err)
+			}
+			record := string(must(res.State(ctx))(t).Record)
+			if !strings.Contains(record, `"worker":"celery@host"`) || strings.Contains(record, `"args"`) {
+				t.Errorf("%s: the record is %.200s… %.200s; want the worker in it and no arguments", task.Name(), record, record[max(0, len(record)-200):])
+			}
+		}
+	})
+}

@@ -32,7 +32,7 @@ type options struct {
 	Scheduled   int    // jobs that wait
 	Due         int    // jobs that fall due at once
 	Results     bool
-	Profile     string // where to write a CPU profile; empty for none
+	Profile     string        // where to write a CPU profile; empty for none
 	For         time.Duration // how long to send at Rate
 }
 

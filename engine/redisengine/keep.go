@@ -136,9 +136,9 @@ func (e *Engine) blink() {
 // too.
 func (r *receiver) tell(key string) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	d := r.held[key]
-	r.mu.Unlock()
-	if d == nil {
+	if d == nil || r.over {
 		return
 	}
 	select {

@@ -40,6 +40,7 @@ type receiver struct {
 	held map[string]*engine.Delivery // by its key
 	// renewed is when each was taken or extended.
 	renewed map[*engine.Delivery]time.Time
+	over    bool // revoked is closed
 }
 
 // token is what a Delivery carries for us.
@@ -98,6 +99,9 @@ func (r *receiver) shut(end func()) {
 	r.sight.end()
 	r.e.dismiss(r)
 	r.loop.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true // a word of Redis may be under way still
 	close(r.revoked)
 }
 

@@ -199,3 +199,31 @@ func shelved(t testing.TB, b engine.Broker, shelf engine.Shelf) (all []engine.Sh
 		}
 	}
 }
+
+func TestAShelvedMessageIsFoundByTheIDItIsShownWith(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	e := s.engine(t)
+	r := receive(t, e, "q")
+	text := strings.Replace(envelope("one"), `"correlation_id": "one"`, `"correlation_id": "other"`, 1)
+	for _, verdict := range []engine.Verdict{engine.Bury, engine.Park} {
+		s.put(t, "q", text)
+		d := take(t, r, patient)
+		if err := r.Settle(t.Context(), []engine.Settlement{{Delivery: d, Verdict: verdict, Reason: "test",
+			State: map[bool]*engine.State{true: {ID: d.ID, Status: engine.Failure}}[verdict == engine.Bury]}})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, shelf := range []engine.Shelf{engine.Dead, engine.Parked} {
+		all, err := e.Shelved(t.Context(), shelf, "", 10)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: %+v, %v; want one message", shelf, all, err)
+		}
+		if next, err := e.Shelved(t.Context(), shelf, all[0].ID, 10); err != nil || len(next) != 0 {
+			t.Errorf("%s after %s: %+v, %v; want none", shelf, all[0].ID, next, err)
+		}
+		if err := e.Drop(t.Context(), shelf, []string{all[0].ID})[0]; err != nil {
+			t.Errorf("%s: drop %s: %v", shelf, all[0].ID, err)
+		}
+	}
+}

@@ -117,6 +117,7 @@ func readShelved(id, packed string) (s engine.Shelved, err error) {
 	t := taken{token: token{key: id}, claim: claim{step: n[0]}, envelope: rest[queue+reason:]}
 	d, _ := t.delivery(time.Time{}) // a message that cannot be read is shown as it is
 	s.Message, s.Priority = d.Message, d.Priority
+	s.ID = id // under which it lies, should its headers say another
 	return s, nil
 }
 

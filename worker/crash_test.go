@@ -19,6 +19,7 @@ import (
 
 	"github.com/rhubarb-go/rhubarb"
 	"github.com/rhubarb-go/rhubarb/engine"
+	"github.com/rhubarb-go/rhubarb/engine/dial"
 	"github.com/rhubarb-go/rhubarb/engine/embedded"
 	"github.com/rhubarb-go/rhubarb/worker"
 )
@@ -26,7 +27,7 @@ import (
 // A child of this test is a worker process of its own: the test binary again,
 // with these set.
 const (
-	envChild = "RHUBARB_CRASH_CHILD" // the data directory
+	envChild = "RHUBARB_CRASH_CHILD" // the URL of the engine
 	envLog   = "RHUBARB_CRASH_LOG"   // where runs are written down
 )
 
@@ -57,7 +58,7 @@ func crashWork(log *os.File) *rhubarb.Task[job, int] {
 }
 
 // crashChild is the whole life of a worker process.
-func crashChild(dir string) error {
+func crashChild(url string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log, err := os.OpenFile(os.Getenv(envLog), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
@@ -66,12 +67,12 @@ func crashChild(dir string) error {
 	}
 	defer log.Close()
 	quiet := slog.New(slog.DiscardHandler)
-	eng, err := embedded.Open(ctx, dir, &embedded.Options{Logger: quiet})
+	set, closed, err := dial.Dial(ctx, url, &dial.Options{Logger: quiet})
 	if err != nil {
 		return err
 	}
-	defer eng.Close()
-	app, err := rhubarb.New(engine.All(eng), nil)
+	defer closed() //nolint:errcheck // the process ends
+	app, err := rhubarb.New(set, nil)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func crashChild(dir string) error {
 // fleet keeps worker processes alive, and kills them.
 type fleet struct {
 	t        *testing.T
-	dir, log string
+	url, log string
 
 	mu     sync.Mutex
 	procs  []*exec.Cmd
@@ -94,7 +95,7 @@ type fleet struct {
 
 func (f *fleet) spawn() *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envChild+"="+f.dir, envLog+"="+f.log)
+	cmd.Env = append(os.Environ(), envChild+"="+f.url, envLog+"="+f.log)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
@@ -172,12 +173,23 @@ func TestKill9UnderLoad(t *testing.T) {
 	}
 	defer eng.Close()
 	app := must(rhubarb.New(engine.All(eng), nil))(t)
-	f := &fleet{t: t, dir: filepath.Join(dir, "data"), log: filepath.Join(dir, "runs"), killed: map[int]time.Time{}}
-	f.procs = []*exec.Cmd{f.spawn(), f.spawn(), f.spawn()}
-	defer f.stop()
+	newFleet(t, "file:"+filepath.Join(dir, "data"), filepath.Join(dir, "runs")).storms(app, storms, kills)
+}
 
+// newFleet starts three workers.
+func newFleet(t *testing.T, url, log string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, url: url, log: log, killed: map[int]time.Time{}}
+	f.procs = []*exec.Cmd{f.spawn(), f.spawn(), f.spawn()}
+	t.Cleanup(f.stop)
+	return f
+}
+
+// storms has the fleet work, kills, and checks what became of every task.
+func (f *fleet) storms(app *rhubarb.App, storms, kills int) (ids []string) {
+	t := f.t
+	t.Helper()
 	work := crashWork(nil)
-	var ids []string
 	send := func(d time.Duration) {
 		for until := time.Now().Add(d); time.Now().Before(until); {
 			res := must(work.Delay(t.Context(), app, job{len(ids)}))(t)
@@ -208,6 +220,7 @@ func TestKill9UnderLoad(t *testing.T) {
 	}
 	f.checkRuns(ends)
 	checkStreams(t, app, ids)
+	return ids
 }
 
 // checkRuns holds every run against the deaths before it.

@@ -131,9 +131,15 @@ func startSentinel(t testing.TB) (master *redisServer, url string) {
 	auth := []string{"--requirepass", "s3cret", "--masterauth", "s3cret", "--repl-diskless-sync-delay", "0"}
 	master = startRedis(t, auth...)
 	replica := startRedis(t, append(auth, "--replicaof", "127.0.0.1", fmt.Sprint(master.port))...)
-	until(t, "the replica has all", func() bool {
-		return strings.Contains(replica.cli(t, "--no-auth-warning", "-a", "s3cret", "info", "replication"), "master_link_status:up")
-	})
+	ask := func(s *redisServer, args ...string) string {
+		return strings.TrimSpace(s.cli(t, append([]string{"--no-auth-warning", "-a", "s3cret"}, args...)...))
+	}
+	until(t, "the replica has all", func() bool { return strings.Contains(ask(replica, "info", "replication"), "master_link_status:up") })
+	// Both call the link up before the master sends what is new, which it does
+	// once the replica has acknowledged something, up to a second later.
+	ask(master, "set", "new", "1")
+	until(t, "the replica has what is new", func() bool { return ask(replica, "get", "new") == "1" })
+	ask(master, "del", "new")
 	s := &redisServer{dir: t.TempDir(), port: freePort(t)}
 	conf := filepath.Join(s.dir, "sentinel.conf")
 	text := fmt.Sprintf(`port %d

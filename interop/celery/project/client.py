@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,8 @@ from kombu.utils.json import dumps, loads
 
 from tasks import app
 
+# It may miss a result that is stored while it subscribes: it has to look again.
+oldest = celery.__version__.startswith("5.2")
 protocol_1 = Celery("interop", task_protocol=1, task_send_sent_event=True)
 said = threading.Lock()
 
@@ -75,7 +78,13 @@ def send(call):
 
 def get(id, timeout):
     result = app.AsyncResult(id)
+    end = time.monotonic() + timeout
     try:
+        while oldest and not result.ready() and time.monotonic() < end:
+            try:
+                result.get(timeout=2, propagate=False)
+            except TimeoutError:  # or it did not hear of the end
+                pass
         value = result.get(timeout=timeout, disable_sync_subtasks=False)
     except TimeoutError:
         return {"state": result.state, "error": "TimeoutError"}

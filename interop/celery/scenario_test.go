@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -60,6 +61,7 @@ type run struct {
 	ctx  context.Context // ends with the test, or its patience
 	from client
 	call *call
+	sent time.Time // just before
 }
 
 // check runs the scenarios of a table in all directions that they are for.
@@ -89,6 +91,7 @@ func begin(t *testing.T, d direction, s scenario) *run {
 
 func (r *run) through() {
 	r.call = r.scenario.send(r)
+	r.sent = time.Now()
 	r.submit(r.call)
 	if r.during != nil {
 		r.during(r)

@@ -108,7 +108,7 @@ func (e *Engine) outbox(queue string, step int) *outbox {
 	return box
 }
 
-// post leaves a parcel to those who send, and is one of them if there are too
+// post leaves a parcel to those who send, and starts another if there are too
 // few.
 func (o *outbox) post(ctx context.Context, p *parcel) {
 	o.mu.Lock()

@@ -55,8 +55,10 @@ func TestWhatCameTogetherIsWrittenTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		send("gate", "x")
-		synctest.Wait()
+		for range 2 { // one is held up, and one waits for it, outside the inbox
+			send("gate", "x")
+			synctest.Wait()
+		}
 		for i := range 3 {
 			send("one", fmt.Sprint("a", i))
 		}

@@ -236,6 +236,7 @@ func TestQueuesAreAddedAndCancelled(t *testing.T) {
 		if err := app.Revoke(t.Context(), mail.ID()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the run has heard of it
 		close(let)
 		synctest.Wait()
 		for id, want := range map[string]string{first.ID(): engine.Success, mail.ID(): engine.Revoked, third.ID(): engine.Pending} {
